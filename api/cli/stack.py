@@ -1,0 +1,336 @@
+"""The whole product on this machine: broker, database, tables, keys, issuer, API and worker, from one data directory.
+
+    with opened(Path("data"), port=None, say=print) as stack:
+        stack.url, stack.tokens()
+        stack.wait_for_views()
+        stack.check()               # raises LocalServerError when a part has ended by itself
+
+`dev`, `demo` and the tests stand on it. Everything is stopped on the way out, Ctrl-C and SIGTERM included; a guard
+(`api.cli.guard`) does so when this process is killed. The data directory holds all there is, so that a next start goes
+on where this one ended, with the same ports while they are free. For development only: secrets lie beside the data.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from api import issuer
+from api.cli import provision
+from api.cli.children import Children
+from api.cli.guard import Guard
+from api.issuer import Issuer
+from api.settings import Settings, secret_file
+from ledger.errors import LocalServerError
+from ledger.kafka import process
+from ledger.kafka.local import ADDRESS_VARIABLE as KAFKA_VARIABLE
+from ledger.kafka.local import local_kafka
+from ledger.note import Signer
+from ledger.receipts import KEY_NAME_SUFFIX
+from ledger.vault.keys import KeyEncryptionKey
+from projections.local import ADDRESS_VARIABLE as DATABASE_VARIABLE
+from projections.local import local_postgres
+
+LEDGER_NAME = "consent-ledger.local"
+DEFAULT_PORT = 8080
+READY_S = 60.0
+VIEWS_S = 120.0
+_LOCK_WAIT_S = 60.0
+Say = Callable[[str], None]
+
+
+@dataclass
+class Stack:
+    """The running product: where its parts are, and who may ask them."""
+
+    folder: Path
+    url: str
+    kafka: str
+    database: str
+    settings: Settings
+    issuer: Issuer
+    children: Children
+    subjects: Sequence[str]
+    owner_dsn: str
+    servers: dict[str, psutil.Process] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """A file with the settings of this ledger, for `CONSENT_LEDGER_CONFIG`."""
+        return self.folder / "consent-ledger.env"
+
+    def tokens(self) -> dict[str, Any]:
+        """A token for each role; the service's has both write scopes for every source."""
+        return {
+            "service": self.issuer.service("dev-service"),
+            "auditor": self.issuer.auditor(),
+            "operator": self.issuer.operator(),
+            "residents": {subject: self.issuer.resident(subject) for subject in self.subjects},
+        }
+
+    def check(self) -> None:
+        """Raises `LocalServerError` when a part has ended by itself."""
+        self.children.check()
+        for name, server in self.servers.items():
+            if not process.alive(server):
+                raise LocalServerError(f"{name} has ended by itself; its log is in {self.folder / name.lower()}")
+
+    def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Waits for something, and no longer than until a part ends; raises `LocalServerError`."""
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self.check()
+            if time.monotonic() > deadline:
+                raise LocalServerError(f"{what} within {timeout_s:.0f} s; the logs are in {self.folder / 'logs'}")
+            time.sleep(0.05)
+
+    def wait_for_api(self) -> None:
+        """Waits until the API says that it is ready."""
+        headers = {"authorization": f"Bearer {self.issuer.operator()}"}
+        with httpx.Client(base_url=self.url, headers=headers, timeout=5.0, trust_env=False) as client:
+
+            def ready() -> bool:
+                try:
+                    return client.get("/readyz").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            self.wait_until(ready, "the API did not become ready", READY_S)
+
+    def wait_for_views(self) -> None:
+        """Waits until the views have all that is in the log now."""
+        from ledger.kafka.reader import Reader
+        from projections.index import PostgresIndex
+
+        index = PostgresIndex(self.settings.database, pool_size=1)
+        try:
+            with Reader(self.kafka, self.settings.topic) as reader:
+                heads = reader.heads(*range(reader.partitions))
+
+            def reached() -> bool:
+                projected = index.projected()
+                return all(projected.get(p, 0) >= head for p, head in heads.items())
+
+            self.wait_until(reached, "the views did not reach the end of the log", VIEWS_S)
+        finally:
+            index.close()
+
+
+@contextlib.contextmanager
+def data_folder(wanted: Path | None) -> Iterator[tuple[Path, Guard]]:
+    """The data directory, locked, and its guard; a temporary one, removed at the end, when none is wanted."""
+    temporary = wanted is None
+    folder = Path(tempfile.mkdtemp(prefix="consent-ledger-")) if wanted is None else wanted.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "dev.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise LocalServerError(f"the data directory {folder} cannot be used: {error.strerror}") from None
+    try:
+        _lock(lock, folder)
+        with Guard(lock) as guard:
+            if temporary:
+                guard.temporary(folder)
+            try:
+                yield folder, guard
+            finally:
+                if temporary:
+                    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, folder: Path) -> None:
+    """Takes the data directory; waits for the guard of a killed run, but not for a run that goes on."""
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            runs = holder.isdecimal() and psutil.pid_exists(int(holder))
+            if runs or time.monotonic() > deadline:
+                raise LocalServerError(
+                    f"the data directory {folder} is in use by process {holder or 'unknown'}: "
+                    "stop that one, or choose another with --data-dir"
+                ) from None
+            time.sleep(0.1)
+        else:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
+            return
+
+
+@contextlib.contextmanager
+def opened(
+    wanted: Path | None, *, port: int | None, say: Say, subjects: Sequence[str] = (), partitions: int = 6
+) -> Iterator[Stack]:
+    """Starts broker, database and worker, then what `Stack.serve` starts; stops all at the end."""
+    with contextlib.ExitStack() as exits:
+        exits.enter_context(_hangup_as_interrupt())
+        exits.enter_context(process.terminated_as_interrupted())
+        folder, guard = exits.enter_context(data_folder(wanted))
+        say(f"data in {folder}" + ("" if wanted else " (temporary: --data-dir keeps it)"))
+        chosen_port = _free_port(folder, port)
+        servers: dict[str, psutil.Process] = {}
+        kafka = _kafka(exits, folder, guard, servers, say)
+        database = _database(exits, folder, guard, servers, say)
+        say("making topics, roles and tables")
+        made = provision.provision(kafka, database, _passwords(folder), partitions=partitions)
+        settings = _settings(folder, kafka, made, partitions, chosen_port)
+        children = exits.enter_context(Children(folder / "logs"))
+        stack = Stack(
+            folder=folder,
+            url=f"http://{settings.host}:{settings.port}",
+            kafka=kafka,
+            database=database,
+            settings=settings,
+            issuer=Issuer(folder / "secrets"),
+            children=children,
+            subjects=subjects,
+            owner_dsn=made.dsns.owner,
+            servers=servers,
+        )
+        say("starting the projection worker")
+        # One worker has every partition: a group would only make a restart wait for the last one's session to end.
+        every = ",".join(map(str, range(partitions)))
+        as_projector = {**environment(settings), "CONSENT_LEDGER_DATABASE": made.dsns.projector}
+        children.start("project", ["project", "--partitions", every], as_projector)
+        _keep_settings(stack)
+        yield stack
+
+
+def _keep_settings(stack: Stack) -> None:
+    """The settings as a file that `CONSENT_LEDGER_CONFIG` may name, for `doctor` and `replay`. It holds passwords."""
+    found = {**environment(stack.settings), "CONSENT_LEDGER_OWNER_DATABASE": stack.owner_dsn}
+    text = "".join(f"{name}={_quoted(value)}\n" for name, value in found.items())
+    fresh = stack.config.with_suffix(".part")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(stack.config)
+
+
+def _quoted(value: str) -> str:
+    """A value as env files write it, with its own quotes kept."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def serve(stack: Stack, say: Say) -> None:
+    """Starts the API and waits until it answers."""
+    say("starting the API")
+    stack.children.start("api", ["serve"], environment(stack.settings))
+    stack.wait_for_api()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a child process reads them: only those that differ from the defaults, secrets by file."""
+    found = {}
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if value is not None:
+            found[f"CONSENT_LEDGER_{name.upper()}"] = str(value)
+    return found
+
+
+def _kafka(
+    exits: contextlib.ExitStack, folder: Path, guard: Guard, servers: dict[str, psutil.Process], say: Say
+) -> str:
+    given = os.environ.get(KAFKA_VARIABLE)
+    if given:
+        say(f"using the Kafka of {KAFKA_VARIABLE}")
+        return given
+    say("starting Kafka (the first time its jars are downloaded)")
+    guard.server(folder / "kafka", signal.SIGTERM)
+    broker = exits.enter_context(local_kafka(folder / "kafka", say))
+    servers["Kafka"] = psutil.Process(broker.pid)
+    return broker.bootstrap
+
+
+def _database(
+    exits: contextlib.ExitStack, folder: Path, guard: Guard, servers: dict[str, psutil.Process], say: Say
+) -> str:
+    given = os.environ.get(DATABASE_VARIABLE)
+    if given:
+        say(f"using the PostgreSQL of {DATABASE_VARIABLE}")
+        return given
+    say("starting PostgreSQL")
+    guard.server(folder / "postgres", signal.SIGINT)
+    server = exits.enter_context(local_postgres(folder / "postgres", say))
+    guard.server(server.folder, signal.SIGINT)  # elsewhere when we are root
+    servers["Postgres"] = psutil.Process(server.pid)
+    return server.dsn
+
+
+def _passwords(folder: Path) -> dict[str, str]:
+    return {
+        role: secret_file(folder / "secrets" / f"{role}.password", secrets.token_urlsafe(24))
+        for role in provision.ROLES
+    }
+
+
+def _settings(folder: Path, kafka: str, made: provision.Provisioned, partitions: int, port: int) -> Settings:
+    key_name = LEDGER_NAME + KEY_NAME_SUFFIX
+    secret_file(folder / "secrets" / "vault.key", KeyEncryptionKey.generate().text)
+    secret_file(folder / "secrets" / "receipts.key", Signer.generate(key_name).secret)
+    return Settings(
+        # What the environment may hold for a real ledger plays no part in this one.
+        vault_key=None,
+        receipts_key=None,
+        jwks_url="",
+        ledger_name=LEDGER_NAME,
+        kafka=kafka,
+        partitions=partitions,
+        database=made.dsns.reader,
+        vault_database=made.vault,
+        vault_key_file=folder / "secrets" / "vault.key",
+        receipts_key_file=folder / "secrets" / "receipts.key",
+        issuer=issuer.ISSUER,
+        audience=issuer.AUDIENCE,
+        jwks_file=folder / "secrets" / "jwks.json",
+        port=port,
+    )
+
+
+def _free_port(folder: Path, wanted: int | None) -> int:
+    """The port asked for, or the one of last time, or 8080, or any that is free."""
+    kept = folder / "port"
+    if wanted is not None:
+        port = process.free_port(wanted)
+        if wanted and port != wanted:
+            raise LocalServerError(f"port {wanted} is taken: stop what uses it, or choose another with --port")
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            wanted = int(kept.read_text("ascii"))
+        port = process.free_port(wanted or DEFAULT_PORT)
+    kept.write_text(str(port), encoding="ascii")
+    return port
+
+
+@contextlib.contextmanager
+def _hangup_as_interrupt() -> Iterator[None]:
+    """A closed terminal stops us as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt("SIGHUP")
+
+    try:
+        before = signal.signal(signal.SIGHUP, interrupt)
+    except ValueError:  # not the main thread: a test's stack
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

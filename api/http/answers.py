@@ -1,0 +1,13 @@
+"""Every reading door, for `create_app`:
+
+app = create_app(lambda: opened(settings), routers=answers.routers())
+"""
+
+from fastapi import APIRouter
+
+from api.http import check, health, public, records, residents, views
+
+
+def routers() -> list[APIRouter]:
+    """The routers; the first opens the views that the others ask."""
+    return [views.router, health.router, public.router, records.router, residents.router, check.router]

@@ -1,0 +1,235 @@
+"""`GET /v1/records/{P-O}`, `…/verdict?known_at=`, and `GET /v1/records?source=&id=`: one record, and its verdict.
+
+A record is answered as its very bytes: what is hashed, proved and replayed. A verdict is the JSON of
+docs/spec/verdicts.md. Whoever reads what is about a resident, and is not that resident, is recorded first.
+
+An auditor reads every record, a resident those about themselves and the published policies; an emitter finds those of
+its own sources. What a law holds back (`disclosure.withheld`) its resident sees as `{"kind": "withheld", …}` only.
+"""
+
+from typing import Any
+
+import msgspec
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.http import problems
+from api.http.paging import described, only
+from api.http.reading import (
+    Reader,
+    admit,
+    admit_any,
+    announce,
+    answer,
+    complete_through,
+    etag,
+    parse_position,
+)
+from api.http.runtime import principal_of, runtime_of
+from api.http.views import catch_up, must_have_come, reached, seen_by, views_of, wait_for_views
+from api.http.withheld import HeldBack, held_back, withheld_json
+from ledger import codec
+from ledger.authority import AUDIT_READ, Principal
+from ledger.errors import Forbidden, Malformed, NotFound, NotYet, Problem
+from ledger.events import EVENTS_WRITE, JUDGED, RULES_WRITE, Id, Source
+from ledger.merkle import leaf_hash
+from projections.answers import View
+from projections.rows import Record
+
+RECORD_TYPE = "application/cloudevents+json"
+_OPEN_TO_RESIDENTS = "policy.published"  # anyone may read it at /v1/policies
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    304: {"description": "the reader has it already; a read too"},
+    401: {"description": "no or bad token"},
+    403: {"description": "scope, or someone else's"},
+    404: {"description": "no such record, or none that is judged"},
+    422: {"description": "a position or parameter that is not understood"},
+    503: {"description": "not there yet, or the read cannot be recorded"},
+}
+
+router = APIRouter()
+
+
+@router.get(
+    "/v1/records",
+    summary="Find a record by source and id",
+    response_class=Response,
+    responses=_REFUSALS,
+    openapi_extra=described("source", "id", required=True),
+)
+async def find_record(request: Request) -> Response:
+    """The first record of this source and id."""
+    principal = await principal_of(request)
+    if not any(principal.has(scope) for scope in (AUDIT_READ, EVENTS_WRITE, RULES_WRITE)):
+        raise Forbidden("scope", f"finding a record needs the scope {AUDIT_READ}, or the source's own")
+    source, event_id = _source_and_id(request)
+    reader = _finder(principal, source)
+    await wait_for_views(request)
+    record = await _first(request, source, event_id)
+    if record.subject is not None:
+        await announce(request, reader, record.subject, f"record/{record.position}")
+    event = codec.read(record.body)
+    found = {
+        "position": str(record.position),
+        "source": source,
+        "id": event_id,
+        "kind": event.kind,
+        "subject": record.subject,
+        "recordedtime": event.recordedtime,
+        "leaf_hash": leaf_hash(record.body).hex(),
+    }
+    body = orjson.dumps(found)
+    return answer(request, body, etag(body))
+
+
+@router.get(
+    "/v1/records/{position}",
+    summary="One record, byte for byte",
+    response_class=Response,
+    responses=_REFUSALS,
+    openapi_extra=described(),
+)
+async def get_record(request: Request, position: str) -> Response:
+    """The record at a position."""
+    only(request.query_params.multi_items(), ())
+    readable = await _readable(request, position)
+    if isinstance(readable, Response):
+        return readable
+    reader, record = readable
+    if record.subject is not None:
+        await announce(request, reader, record.subject, f"record/{record.position}")
+    async with seen_by(request, reader) as view:
+        hidden = await _hidden(request, view, reader, record)
+    if hidden is not None:
+        return hidden
+    return answer(request, record.body, etag(record.body), media_type=RECORD_TYPE)
+
+
+@router.get(
+    "/v1/records/{position}/verdict",
+    summary="Was it consistent with a stated purpose?",
+    response_class=Response,
+    responses=_REFUSALS,
+    openapi_extra=described("known_at"),
+)
+async def get_verdict(request: Request, position: str) -> Response:
+    """The verdict of the event at a position: as it is now, or as it was known at another position."""
+    query = only(request.query_params.multi_items(), ("known_at",))
+    asked = parse_position(query["known_at"], "known_at") if "known_at" in query else None
+    readable = await _readable(request, position)
+    if isinstance(readable, Response):
+        return readable
+    reader, record = readable
+    at = record.position
+    if asked is not None and asked.partition != at.partition:
+        raise Malformed([Problem("known_at", "another-partition")], "known_at is a position of the event's partition")
+    if asked is not None and asked.offset >= (await reached(request)).get(at.partition, 0):
+        raise NotYet("the views have not reached known_at")
+    if record.subject is not None:
+        await announce(request, reader, record.subject, f"verdict/{at}")
+    async with seen_by(request, reader) as view:
+        hidden = await _hidden(request, view, reader, record)
+        first_unread = (await view.projected()).get(at.partition, 0)
+        known_at = first_unread - 1 if asked is None else asked.offset
+        verdict = None if hidden else await view.verdict(at, known_at)
+        held = await held_back(view, str(record.subject), runtime_of(request).clock()) if reader.own else HeldBack()
+    if hidden is not None:
+        return hidden
+    if record.kind not in JUDGED:
+        return _none("not-judged")
+    if verdict is None:
+        return _none("not-recorded-then")
+    found = verdict._replace(findings=held.uncited(verdict.findings)).json(known_at)
+    body = orjson.dumps(found)
+    headers = complete_through(at.partition, first_unread)
+    if asked is not None:
+        return answer(request, body, etag(body), headers)
+    # How far the views reach moves with every record; the verdict itself does not.
+    tag = etag(orjson.dumps({**found, "known_at": None}), weak=True)
+    return answer(request, body, tag, headers)
+
+
+async def _readable(request: Request, text: str) -> tuple[Reader, Record] | Response:
+    """The record that the path names, and the caller as its reader; the answer when it counts for nothing, as it
+    repeats another; raises what refuses the caller."""
+    principal = await principal_of(request)
+    admit_any(principal)
+    position = parse_position(text, "position")
+    await wait_for_views(request)
+    for last_look in (False, True):
+        async with views_of(request).auditor() as view:
+            record = await view.record(position)
+            repeated = await view.repeated(position) if record is None else None
+            first = await view.record(repeated) if repeated is not None else None
+        if record is not None:
+            return _reader_of(principal, record), record
+        if first is not None:
+            admit(principal, first.subject)
+            return _none("repeat", {"position": str(first.position)})
+        if not last_look:  # the views may come by while we ask the log
+            await must_have_come(request, position)
+    raise NotFound("there is no record at this position")
+
+
+def _reader_of(principal: Principal, record: Record) -> Reader:
+    if record.kind == _OPEN_TO_RESIDENTS and principal.subject is not None:
+        return Reader(principal, "resident", own=False)
+    return admit(principal, record.subject)
+
+
+async def _hidden(request: Request, view: View, reader: Reader, record: Record) -> Response | None:
+    """What the resident gets instead of an entry that a law holds back."""
+    if not reader.own or record.subject is None:
+        return None
+    held = (await held_back(view, record.subject, runtime_of(request).clock())).of(
+        record.source, record.id, record.body
+    )
+    if held is None:
+        return None
+    body = orjson.dumps(withheld_json(held))
+    return answer(request, body, etag(body))
+
+
+def _none(code: str, extra: dict[str, Any] | None = None) -> Response:
+    """404 that says why there is no verdict."""
+    return problems.response(problems.document(problems.NOT_FOUND, [Problem("position", code)], extra))
+
+
+# --- by source and id -------------------------------------------------------------------------------------------
+
+
+def _source_and_id(request: Request) -> tuple[str, str]:
+    query = only(request.query_params.multi_items(), ("source", "id"))
+    found = []
+    for name, shape in (("source", Source), ("id", Id)):
+        try:
+            msgspec.convert(query[name], shape)
+        except KeyError:
+            found.append(Problem(name, "missing"))
+        except msgspec.ValidationError:
+            found.append(Problem(name, "pattern"))
+    if found:
+        raise Malformed(found, "name the record by source and id")
+    return query["source"], query["id"]
+
+
+def _finder(principal: Principal, source: str) -> Reader:
+    if principal.has(AUDIT_READ):
+        return Reader(principal, "auditor", own=False)
+    if any(principal.may_emit_for(scope, source) for scope in (EVENTS_WRITE, RULES_WRITE)):
+        return Reader(principal, "service", own=False)
+    raise Forbidden("source", "this client finds the records of its own sources only")
+
+
+async def _first(request: Request, source: str, event_id: str) -> Record:
+    """The first record; when there is none, only after the views have read all that is in the log now."""
+    for last_look in (False, True):
+        async with views_of(request).auditor() as view:
+            found = await view.records(source, event_id)
+        if found:
+            # A reference fact stands in every partition: the first is partition 0's.
+            return found[0]
+        if not last_look:
+            await catch_up(request)
+    raise NotFound("the ledger knows no record of this source and id")

@@ -1,0 +1,138 @@
+"""Every setting of the product: environment variables `CONSENT_LEDGER_*`, or a file of `NAME=value` lines.
+
+`CONSENT_LEDGER_CONFIG` names the file; the environment goes before it. Secrets come by environment or by a file of
+their own (`…_FILE`), never by a flag.
+
+>>> import os
+>>> settings = Settings(kafka="broker:9092", ledger_name="ledger.example")
+>>> settings.receipts_key_name, settings.partitions
+('ledger.example/receipts', 6)
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import DotEnvSettingsSource
+
+from ledger.errors import ConfigurationError
+from ledger.note import Signer
+from ledger.receipts import KEY_NAME_SUFFIX
+from ledger.vault.keys import KeyEncryptionKey
+
+PREFIX = "CONSENT_LEDGER_"
+CONFIG_FILE = PREFIX + "CONFIG"
+
+
+class Settings(BaseSettings):
+    """The product's settings; `docs/configuration.md` is made from the descriptions here."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    ledger_name: str = Field("consent-ledger.local", description="the ledger's name, in checkpoints and receipts")
+    kafka: str = Field("", description="Kafka's bootstrap servers, host:port,…")
+    topic: str = Field("ledger.events", description="the topic that holds the record")
+    partitions: int = Field(6, ge=1, le=10_000, description="how many partitions the record's topic has")
+    database: str = Field("", description="connection string of the views, role ledger_reader")
+    vault_database: str = Field("", description="connection string of the vault, role ledger_vault")
+
+    vault_key: SecretStr | None = Field(None, description="the vault's key-encryption key, base64")
+    vault_key_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+    receipts_key: SecretStr | None = Field(None, description="the key that signs receipts, PRIVATE+KEY+…")
+    receipts_key_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+
+    issuer: str = Field("", description="the `iss` of the tokens that are accepted")
+    audience: str = Field("consent-ledger", description="the `aud` of the tokens that are accepted")
+    jwks_url: str = Field("", description="where the issuer publishes its keys")
+    jwks_file: Path | None = Field(None, description="a file of the issuer's keys, instead of an address")
+    token_algorithms: tuple[str, ...] = Field(("ES256", "EdDSA"), description="signatures accepted, a JSON list")
+
+    linger_ms: int = Field(2, ge=0, le=1_000, description="how long an append waits for company: 0 for single posts")
+    deadline_s: float = Field(15.0, gt=0, description="how long an append may wait before its producer is replaced")
+    queue_events: int = Field(20_000, ge=1_000, description="events that may wait to be recorded before a 503")
+    client_events: int = Field(10_000, ge=1_000, description="events of one client that may wait before a 429")
+    tail_records: int = Field(300_000, ge=1_000, description="records the views may be behind before a 503")
+
+    host: str = Field("127.0.0.1", description="the address the API listens on")
+    port: int = Field(8080, ge=0, le=65_535, description="the port the API listens on")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file that `CONSENT_LEDGER_CONFIG` names."""
+        named = os.environ.get(CONFIG_FILE)
+        if not named:
+            return init_settings, env_settings
+        if not Path(named).is_file():
+            raise ConfigurationError(f"{CONFIG_FILE} names a file that is not there: create it, or unset the variable")
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=named)
+
+    @property
+    def receipts_key_name(self) -> str:
+        """The name of the key that signs receipts."""
+        return self.ledger_name + KEY_NAME_SUFFIX
+
+    def key_encryption_key(self) -> KeyEncryptionKey:
+        """The vault's key-encryption key; raises `ConfigurationError`."""
+        return KeyEncryptionKey.parse(_secret("VAULT_KEY", self.vault_key, self.vault_key_file))
+
+    def receipts_signer(self) -> Signer:
+        """The key that signs receipts; raises `ConfigurationError` when it is not this ledger's."""
+        signer = Signer.parse(_secret("RECEIPTS_KEY", self.receipts_key, self.receipts_key_file))
+        if signer.name != self.receipts_key_name:
+            raise ConfigurationError(
+                f"the key of {PREFIX}RECEIPTS_KEY is not named after the ledger: it must be {self.receipts_key_name}"
+            )
+        return signer
+
+
+def documentation() -> str:
+    """The table of docs/configuration.md, made from the settings themselves."""
+    lines = ["| variable | default | what |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "") else f"`{_shown(field.default)}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: object) -> str:
+    return orjson.dumps(list(default)).decode() if isinstance(default, tuple) else str(default)
+
+
+def _secret(name: str, value: SecretStr | None, file: Path | None) -> str:
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        raise ConfigurationError(f"set {PREFIX}{name} or {PREFIX}{name}_FILE")
+    try:
+        return file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file of {PREFIX}{name}_FILE cannot be read ({type(error).__name__})") from None
+
+
+def secret_file(path: Path, make: str) -> str:
+    """The secret in a file of mode 0600; the first caller's `make` is written when there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(make + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)  # unlike a rename, never over a secret that is there
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    return path.read_text("ascii").strip()

@@ -1,0 +1,204 @@
+"""Appends under way: from handing an event to the log until its position is known, whatever the broker does.
+
+An append that fails may have landed all the same: its acknowledgement did not come in time, so the log's adapter gave
+up its client and took another. Then the log is read to its head, what landed is settled by what was read, and what did
+not is sent again, the very same bytes. When the broker stays away the callers are told so (`Unavailable`); the reading
+that comes before the next decision finds late arrivals, and an emitter's later retry gets their position.
+
+    flights = Flights(log, tail, land=..., wake=..., monotonic=time.monotonic)
+    flights.launch([Flight(...), ...])   # boarded before, in order
+    flights.settle()                     # whenever acknowledgements wait
+    flights.recover()                    # when `troubled`
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ledger.errors import ConsentLedgerError, LogError, Unavailable
+from ledger.events import ConsentGiven, Event
+from ledger.log import Entry, Log, Position
+from ledger.record import Consent, Key, consent_of
+from ledger.tail import Tail
+
+PATIENCE_S = 10.0
+RETRY_EVERY_S = 0.5
+_AWAY = "the log does not acknowledge: send the same event again later"
+Owner = TypeVar("Owner")
+
+
+@dataclass(slots=True)
+class Flight(Generic[Owner]):
+    """One event on its way into the log; `owner` waits for it, `joined` sent the same, `rivals` other content."""
+
+    owner: Owner
+    key: Key
+    partition: int
+    event: Event
+    value: bytes
+    joined: list[Owner] = field(default_factory=list)
+    rivals: list[Owner] = field(default_factory=list)
+    give_up_s: float | None = None
+    """When to stop trying, once it failed (None: it never did)."""
+    failed: bool = False
+    attempt: int = 0
+
+
+Landing = Callable[[Flight[Owner], Position | ConsentLedgerError], None]
+
+
+class Flights(Generic[Owner]):
+    """Every append under way, in launch order. Belongs to one thread but for `_acknowledge`."""
+
+    def __init__(
+        self,
+        log: Log,
+        tail: Tail,
+        land: Landing[Owner],
+        wake: Callable[[], None],
+        monotonic: Callable[[], float],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._log = log
+        self._tail = tail
+        self._land = land
+        self._wake = wake
+        self._monotonic = monotonic
+        self._patience_s = patience_s
+        self._flying: dict[Key, Flight[Owner]] = {}
+        self._consents: dict[Consent, Flight[Owner]] = {}
+        self._acknowledged: deque[tuple[int, Flight[Owner], Future[Position]]] = deque()
+        self._retry_s: float | None = None
+        self.lost = False
+        """Whether flights were given up that may still land: read to the head before deciding anything."""
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    def find(self, key: Key) -> Flight[Owner] | None:
+        """The flight under this (`source`, `id`)."""
+        return self._flying.get(key)
+
+    def carries(self, wanted: Callable[[Owner], bool]) -> bool:
+        """Whether some flight will answer such an owner."""
+        return any(
+            wanted(owner)
+            for flight in self._flying.values()
+            for owner in (flight.owner, *flight.joined, *flight.rivals)
+        )
+
+    def consent_owner(self, consent: Consent) -> str | None:
+        """The source of a consent that is on its way into the log."""
+        flight = self._consents.get(consent)
+        return None if flight is None else flight.event.source
+
+    def board(self, flight: Flight[Owner]) -> None:
+        """Registers a flight, so that repeats find it, before it is launched with its group."""
+        self._flying[flight.key] = flight
+        consent = consent_of(flight.event) if isinstance(flight.event.data, ConsentGiven) else None
+        if consent is not None:
+            self._consents.setdefault(consent, flight)
+
+    def launch(self, flights: Sequence[Flight[Owner]]) -> None:
+        """Hands boarded flights to the log, in order, without waiting."""
+        if not flights:
+            return
+        entries = [Entry(f.partition, str(f.event.subject), f.value) for f in flights]
+        try:
+            futures = self._log.append(entries)
+        except ConsentLedgerError as error:  # refused as a whole: nothing was handed over
+            for flight in flights:
+                self._end(flight, error)
+            return
+        for flight, future in zip(flights, futures, strict=True):
+            flight.failed = False
+            flight.attempt += 1
+            self._watch(flight, future)
+
+    def _watch(self, flight: Flight[Owner], future: "Future[Position]") -> None:
+        attempt = flight.attempt
+
+        def acknowledge(done: "Future[Position]") -> None:
+            self._acknowledged.append((attempt, flight, done))
+            self._wake()
+
+        future.add_done_callback(acknowledge)
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether acknowledgements wait to be settled."""
+        return bool(self._acknowledged)
+
+    def settle(self) -> None:
+        """Lands what was acknowledged since the last call; what failed waits for `recover`."""
+        while self._acknowledged:
+            attempt, flight, future = self._acknowledged.popleft()
+            error = future.exception()
+            if error is None:
+                # An earlier attempt's late word is as good as any: the record is in the log, at that position.
+                self._landed(flight, future.result())
+            elif attempt == flight.attempt and self._flying.get(flight.key) is flight:
+                self._failed(flight, error)
+
+    def _failed(self, flight: Flight[Owner], error: BaseException) -> None:
+        if not isinstance(error, Unavailable):
+            self._end(flight, _ours(error))
+            return
+        now_s = self._monotonic()
+        flight.failed = True
+        if flight.give_up_s is None:
+            flight.give_up_s = now_s + self._patience_s
+        if self._retry_s is None:
+            # At once the first time; then not faster than brokers come back.
+            self._retry_s = now_s + (RETRY_EVERY_S if flight.attempt > 1 else 0)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether appends failed, so that `recover` is due."""
+        return self._retry_s is not None and self._retry_s <= self._monotonic()
+
+    def recover(self) -> None:
+        """Reads what landed after all, sends the rest again, or tells the callers to come back."""
+        self._retry_s = None
+        failed = [flight for flight in self._flying.values() if flight.failed]
+        try:
+            self._tail.follow()
+        except ConsentLedgerError:
+            self.abandon(Unavailable(_AWAY, 5), failed)
+            return
+        again = []
+        for flight in failed:
+            landed = [known for known in self._tail.find(flight.key) if known.value == flight.value]
+            if landed:
+                self._landed(flight, landed[0].position)
+            elif flight.give_up_s is not None and flight.give_up_s <= self._monotonic():
+                self.abandon(Unavailable(_AWAY, 5), [flight])
+            else:
+                again.append(flight)
+        self.launch(again)
+
+    def abandon(self, error: ConsentLedgerError, flights: Sequence[Flight[Owner]]) -> None:
+        """Ends these flights with this error; what lands of them later is found by reading."""
+        for flight in flights:
+            self._end(flight, error)
+        self.lost = self.lost or bool(flights)
+
+    def _landed(self, flight: Flight[Owner], position: Position) -> None:
+        self._tail.add(position, flight.value, flight.event)
+        if self._flying.get(flight.key) is flight:
+            self._end(flight, position)
+
+    def _end(self, flight: Flight[Owner], outcome: Position | ConsentLedgerError) -> None:
+        del self._flying[flight.key]
+        consent = consent_of(flight.event)
+        if consent is not None and self._consents.get(consent) is flight:
+            del self._consents[consent]
+        self._land(flight, outcome)
+
+
+def _ours(error: BaseException) -> ConsentLedgerError:
+    if isinstance(error, ConsentLedgerError):
+        return error
+    return LogError(f"the log refused a record ({type(error).__name__})")

@@ -1,0 +1,191 @@
+"""The rules for `data.used` and `data.shared`: purpose limitation and what goes with it (statements 1, 2, 5, 6, 8).
+
+`judge_handling(question, data)` adds its findings to the question. Source: contract/verdicts.md.
+"""
+
+from collections.abc import Callable
+
+from msgspec import UNSET
+
+from ledger import events as e
+from ledger.facts import Coverage
+from ledger.findings import CAUTION, HOLDS, UNKNOWN, VIOLATED, Candidates, Question, first_between
+from ledger.stamps import Stamp, until
+
+SHARE = "share"
+"""The operation of every share."""
+
+
+def judge_handling(q: Question, data: e.Data) -> None:
+    """Adds what the rules find about a use or a share."""
+    assert isinstance(data, e.DataUsed | e.DataShared)
+    basis = data.basis
+    lawful = isinstance(basis, e.ByLaw) and basis.legal_basis in q.policy.legal_bases and basis.citation != ""
+    operation = data.operation if isinstance(data, e.DataUsed) else SHARE
+    for category in data.categories:
+        if isinstance(basis, e.ByLaw):
+            result, code = (HOLDS, "law") if lawful else (VIOLATED, "unknown-legal-basis")
+            q.find("purpose-limitation", result, code, category)
+        else:
+            _purpose_limitation(q, data.purpose, category, operation)
+    if isinstance(data, e.DataUsed):
+        _communication_preference(q, data)
+    else:
+        _share(q, data, lawful)
+    if lawful:
+        assert isinstance(basis, e.ByLaw)
+        _legal_demand(q, basis, data.recipient if isinstance(data, e.DataShared) else None)
+    chosen = q.facts.anonymous(q.t)
+    if chosen is not None:
+        for category in data.categories:
+            if q.policy.identifies(category):
+                q.find("anonymity", CAUTION, "identified-while-anonymous", category, [chosen])
+    _accuracy(q)
+
+
+def _purpose_limitation(q: Question, purpose: str, category: str, operation: str) -> None:
+    """Steps 2 to 9 for one category; the first that fits."""
+    policy, known = q.policy, q.policy.knows_purpose(purpose)
+    after = q.facts.erased_until(policy, category, q.t) + 1
+    collected = [by for c in policy.category_chain(category) if (by := q.facts.collected.get(c))]
+    within = [(p, by[p]) for by in collected for p in policy.purpose_chain(purpose) if p in by]
+    stated = _first_stated(q, category, after, within) if known and within else None
+    if stated is not None:
+        q.find("purpose-limitation", HOLDS, "stated-purpose", category, stated)
+        return
+    consistent = [(p, stamps) for by in collected for p, stamps in by.items() if policy.consistent(purpose, p)]
+    stated = _first_stated(q, category, after, consistent) if known and consistent else None
+    if stated is not None:
+        q.find("purpose-limitation", HOLDS, "consistent-purpose", category, stated)
+        return
+    consent = q.facts.consent(policy, purpose, category, operation, q.t)
+    if consent is not None:
+        q.find("purpose-limitation", HOLDS, "consent", category, [consent])
+        return
+    if not known:
+        result, code = VIOLATED, "unknown-purpose"
+    elif not any(first_between(stamps, after, q.t) for by in collected for stamps in by.values()):
+        result, code = UNKNOWN, "no-collection-on-record"
+    elif any(first_between(stamps, after, q.t) for _, stamps in (*within, *consistent)):
+        result, code = VIOLATED, "purpose-not-told"
+    else:
+        result, code = VIOLATED, "purpose-not-stated"
+    failed = _failed_consents(q, lambda c: c.covers(policy, purpose, category, operation))
+    for key, stamps in q.facts.collections.items():
+        if policy.has(key[0], category) and (n := until(stamps, q.t)):
+            failed["collection", *key] = (stamps, n)
+    q.find("purpose-limitation", result, code, category, failed=failed)
+
+
+def _first_stated(
+    q: Question, category: str, after: int, declared: list[tuple[str, list[Stamp]]]
+) -> tuple[Stamp, Stamp] | None:
+    """The first collection whose purpose the resident had been told by then, with that notice."""
+    first: tuple[Stamp, Stamp] | None = None
+    for purpose, stamps in declared:
+        notice = q.facts.told(q.policy, purpose, category)
+        if notice is not None:
+            collection = first_between(stamps, max(after, notice[0]), q.t)
+            if collection is not None and (first is None or (collection, notice) < first):
+                first = (collection, notice)
+    return first
+
+
+def _failed_consents(q: Question, matches: Callable[[Coverage], bool]) -> Candidates:
+    """Consents that would have covered this, given by t and no longer active."""
+    failed: Candidates = {}
+    for coverage, intervals in q.facts.consents.items():
+        if matches(coverage) and (n := until(intervals.starts, q.t)):
+            failed["consent", *coverage] = (intervals.starts, n)
+    return failed
+
+
+def _communication_preference(q: Question, data: e.DataUsed) -> None:
+    channel = None if data.channel is UNSET else q.policy.channels.get(data.channel)
+    if channel is None or not channel.requires_preference:
+        return
+    assert data.channel is not UNSET
+    last = q.facts.last_preference(data.channel, q.t)
+    cited = [last[:2]] if last else []
+    if last is not None and last[2]:
+        q.find("communication-preference", HOLDS, "preferred", evidence=cited, statement=channel.statement)
+    else:
+        code = "notification-not-preferred"
+        q.find("communication-preference", VIOLATED, code, evidence=cited, statement=channel.statement)
+
+
+def _share(q: Question, data: e.DataShared, lawful: bool) -> None:
+    described = q.policy.recipients.get(data.recipient_kind)
+    if lawful:
+        q.find("recipient", HOLDS, "law")
+        return
+    if data.recipient_kind == "social-provider" or data.recipient in q.policy.providers:
+        q.find("social-provider", VIOLATED, "shared-with-social-provider")
+    if described is not None:
+        q.find("recipient", HOLDS, "described")
+    else:
+        _recipient_consent(q, data)
+    if described is not None and described.requires_agreement:
+        _safeguards(q, data)
+
+
+def _recipient_consent(q: Question, data: e.DataShared) -> None:
+    consents = [q.facts.consent(q.policy, data.purpose, c, SHARE, q.t, data.recipient) for c in data.categories]
+    given = [stamp for stamp in consents if stamp is not None]
+    if len(given) == len(consents):
+        q.find("recipient", HOLDS, "consent", evidence=given)
+        return
+    missing = [c for c, stamp in zip(data.categories, consents, strict=True) if stamp is None]
+    failed = _failed_consents(
+        q,
+        lambda coverage: (
+            data.recipient in (coverage.recipients or ())
+            and any(coverage.covers(q.policy, data.purpose, c, SHARE) for c in missing)
+        ),
+    )
+    q.find("recipient", VIOLATED, "recipient-not-described", failed=failed)
+
+
+def _safeguards(q: Question, data: e.DataShared) -> None:
+    signed = q.rules.agreements(data.recipient)
+    for agreement in signed:
+        if (
+            q.rules.active(agreement, q.t)
+            and q.policy.within_any_purpose(data.purpose, agreement.purposes)
+            and all(q.policy.has(agreement.categories, c) for c in data.categories)
+        ):
+            q.find("safeguards", HOLDS, "agreement-active", evidence=[agreement[:2]])
+            return
+    # Only those begun by t: one that begins later touches no earlier event, so it may not stand in its verdict.
+    stamps = [agreement[:2] for agreement in signed if agreement.valid_from <= q.t]
+    q.find("safeguards", VIOLATED, "no-active-agreement", failed={("agreement",): (stamps, len(stamps))})
+
+
+def _legal_demand(q: Question, basis: e.ByLaw, recipient: str | None) -> None:
+    if not q.policy.legal_bases[basis.legal_basis].requires_decision:
+        q.find("legal-demand", CAUTION, "claimed-only")
+        return
+    demand_id = None if basis.demand_id is UNSET else basis.demand_id
+    found = q.rules.decision(demand_id, basis.legal_basis, recipient, q.t) if demand_id is not None else None
+    if found is None:
+        q.find("legal-demand", UNKNOWN, "undecided-demand")
+        return
+    decision, cited = found[2], [found[:2]]
+    exempt = [c for c in q.categories if q.policy.overlaps(c, decision.exempt_categories)]
+    if not decision.disclose:
+        q.find("legal-demand", VIOLATED, "disclosure-refused", evidence=cited)
+    elif exempt:
+        for category in exempt:
+            q.find("legal-demand", VIOLATED, "exempt-from-disclosure", category, cited)
+    else:
+        q.find("legal-demand", HOLDS, "disclosure-decided", evidence=cited)
+
+
+def _accuracy(q: Question) -> None:
+    for contested, intervals in q.facts.contests.items():
+        first = intervals.first_covering(q.t)
+        if first is None:
+            continue
+        for category in q.categories:
+            if q.policy.overlaps(category, contested):
+                q.find("accuracy", CAUTION, "contested", category, [first])

@@ -1,0 +1,168 @@
+"""One partition's way into the tables: records in, batch by batch, exactly once.
+
+    projector = Projector(datastore, 3)
+    projector.open()                          # the position, from PostgreSQL, never from Kafka
+    projector.project(records)                # from projector.position on; returns how far it came
+
+Each batch is decoded, sifted, judged in memory, and written with its position in one transaction (projections.write).
+Whatever goes wrong, memory is thrown away and begun again from what PostgreSQL has: also when the reply to a COMMIT was
+lost, so that nobody knows whether it happened.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from eventsourcing.postgres import PostgresTrackingRecorder
+from psycopg.rows import tuple_row
+
+from ledger.errors import LogError, UnreadableRecord
+from ledger.history import PartitionHistory
+from ledger.log import LogRecord, Position
+from projections import load
+from projections.batch import decode, sift
+from projections.datastore import TRACKING_TABLE, Datastore, application_name
+from projections.judged import BatchRows, judge_batch
+from projections.metrics import Metrics
+from projections.statements import statements
+from projections.write import write
+
+_logger = logging.getLogger("consent_ledger.project")
+FACTS_IN_MEMORY = 400_000
+"""How many residents' facts one partition keeps: some 100 MB."""
+
+
+class Judged(NamedTuple):
+    """A batch between its steps: what to write, from which position on, and the record that ends it if one does."""
+
+    rows: BatchRows
+    position: int
+    unreadable: UnreadableRecord | None
+    started_s: float
+
+
+class Projector:
+    """Projects one partition. `halted`: why it stands still for good, or None."""
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        partition: int,
+        metrics: Metrics | None = None,
+        *,
+        facts_in_memory: int = FACTS_IN_MEMORY,
+        durable: bool = True,
+    ) -> None:
+        self.partition = partition
+        self.position: int | None = None
+        self.halted: LogError | None = None
+        self._datastore, self._metrics, self._durable = datastore, metrics, durable
+        self._recorder = PostgresTrackingRecorder(datastore, tracking_table_name=TRACKING_TABLE)
+        self._facts_in_memory = facts_in_memory
+        self.forget()
+
+    def forget(self) -> None:
+        """Throws memory away: `open` begins again from what PostgreSQL has."""
+        self.position = None
+        self._history = PartitionHistory(self.partition)
+        self._residents = load.Residents(self._history, self._facts_in_memory)
+
+    def open(self) -> int:
+        """Reads the position, seeded with 0 so that there is a row to lock, and the reference facts."""
+        if self.position is None:
+            name = {"name": application_name(self.partition)}
+            with (
+                self._datastore.get_connection() as connection,
+                connection.cursor(row_factory=tuple_row) as cursor,
+            ):
+                cursor.execute(statements("load")["seed position"], name)
+                found = cursor.execute(statements("load")["position"], name).fetchone()
+                assert found is not None, "the position has just been seeded"
+                load.reference_facts(connection, self._history)
+            self.position = int(found[0])
+        return self.position
+
+    def project(self, records: Sequence[LogRecord]) -> int:
+        """Projects one batch, which begins at the position; returns the new position.
+
+        On an error nothing is written, or nobody knows: `forget`, then begin again. A record that cannot be read
+        halts the partition behind the records before it.
+        """
+        judged = self.judge(records)
+        if judged is not None:
+            self.write(judged)
+            self.settle(judged)
+        assert self.position is not None, "it was open"
+        return self.position
+
+    def judge(self, records: Sequence[LogRecord], before: Callable[[], None] | None = None) -> Judged | None:
+        """First step: reads and judges a batch. `before` is called when the batch before it has to be settled.
+
+        None when there is nothing to write: the partition has been halted.
+        """
+        started = time.perf_counter()
+        items, unreadable = decode(records)
+        if before is not None:
+            before()
+        if self.halted is not None:
+            return None
+        assert self.position is not None, "open first"
+        assert records[0].position.offset >= self.position, "batches follow one another"
+        if not items:
+            assert unreadable is not None, "a batch has records"
+            self._stop_at(unreadable)
+            return None
+        with self._datastore.get_connection() as connection:
+            known = load.first_records(connection, self.partition, items)
+            batch = sift(self.partition, self.position, items, known)
+            rows = judge_batch(connection, self._history, self._residents, batch)
+        return Judged(rows, self.position, unreadable, started)
+
+    def write(self, judged: Judged) -> None:
+        """Second step, in any thread: rows and position in one transaction."""
+        write(self._recorder, judged.rows, judged.position, durable=self._durable)
+
+    def settle(self, judged: Judged) -> None:
+        """Third step: what was written counts as known."""
+        self.position = judged.rows.batch.end
+        self._residents.settle(judged.rows.touched)
+        self._report(judged.rows, time.perf_counter() - judged.started_s)
+        if judged.unreadable is not None:
+            self._stop_at(judged.unreadable)
+
+    def _stop_at(self, unreadable: UnreadableRecord) -> None:
+        self.halt(unreadable, Position.parse(unreadable.position).offset, unreadable.code)
+
+    def halt(self, error: LogError, offset: int, code: str) -> None:
+        """Stops this partition and says so where `doctor` and `/readyz` look."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(statements("write")["halt"], {"partition": self.partition, "offset": offset, "code": code})
+        self.halted = error
+        _logger.error("partition %s stands still: %s", self.partition, error)
+        if self._metrics is not None:
+            self._metrics.halted.labels(str(self.partition)).set(1)
+
+    def unhalt(self) -> None:
+        """Takes back what an earlier run said: this one may be able to read on."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(statements("write")["unhalt"], {"partition": self.partition})
+        self.halted = None
+        if self._metrics is not None:
+            self._metrics.halted.labels(str(self.partition)).set(0)
+
+    def _report(self, rows: BatchRows, seconds: float) -> None:
+        batch, label = rows.batch, str(self.partition)
+        conflicts = [repeat for repeat in batch.repeats if repeat.conflict]
+        for repeat in conflicts:
+            _logger.warning(
+                "record %s repeats %s with other content: it does not count",
+                Position(self.partition, repeat.offset),
+                Position(self.partition, repeat.first_offset),
+            )
+        if self._metrics is not None:
+            self._metrics.events.labels(label).inc(len(batch.items))
+            self._metrics.repeats.labels(label).inc(len(batch.repeats))
+            self._metrics.conflicts.labels(label).inc(len(conflicts))
+            self._metrics.superseded.labels(label).inc(len(rows.closed))
+            self._metrics.batch_seconds.observe(seconds)

@@ -1,0 +1,117 @@
+-- What the doors ask of the views. Every statement runs as one resident (ledger.subject) or as an auditor, in one
+-- read-only snapshot; row-level security decides what can be seen, the WHERE clauses only what is asked for.
+
+-- name: see as resident
+SELECT set_config('ledger.subject', %(subject)s, true)
+
+-- name: see as auditor
+SET LOCAL ROLE ledger_auditor
+
+-- name: projected
+SELECT application_name, notification_id FROM tracking WHERE application_name LIKE 'ledger[%%'
+
+-- name: halted
+SELECT "partition", "offset", code, since FROM halted ORDER BY "partition"
+
+-- name: log page
+-- Newest first, from before (before, before_offset) on: the last entry of the page that came before.
+SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.known_from, v.outcome,
+       v.first_outcome, v.policy_id, v.policy_version, v.basis, v.findings,
+       (SELECT max(w.until) FROM withheld w
+        WHERE w.subject = t.subject AND w.about_source = t.source AND w.about_id = t.id)
+FROM timeline t
+LEFT JOIN verdicts v ON v."partition" = t."partition" AND v."offset" = t."offset" AND v.known_until IS NULL
+WHERE t.subject = %(subject)s
+  AND (t.occurred, t."offset") < (%(before)s::timestamptz, %(before_offset)s::bigint)
+  AND t.occurred >= %(since)s::timestamptz
+  AND t.occurred < %(until)s::timestamptz
+  AND (%(source)s::text IS NULL OR t.source = %(source)s::text)
+  AND (%(purpose)s::text IS NULL OR %(purpose)s::text = ANY(t.purposes))
+  AND (%(kind)s::text IS NULL OR t.kind = %(kind)s::text)
+  AND (%(outcome)s::text IS NULL OR v.outcome = %(outcome)s::text)
+ORDER BY t.occurred DESC, t."offset" DESC
+LIMIT %(limit)s
+
+-- name: record
+SELECT t."partition", t."offset", t.subject, t.kind, t.source, t.id, t.occurred, t.body,
+       (SELECT max(w.until) FROM withheld w
+        WHERE w.subject = t.subject AND w.about_source = t.source AND w.about_id = t.id)
+FROM timeline t
+WHERE t."partition" = %(partition)s AND t."offset" = %(offset)s
+
+-- name: repeat
+SELECT first_offset, conflict, body FROM repeats WHERE "partition" = %(partition)s AND "offset" = %(offset)s
+
+-- name: records by id
+SELECT t."partition", t."offset", t.subject, t.kind, t.source, t.id, t.occurred, t.body,
+       (SELECT max(w.until) FROM withheld w
+        WHERE w.subject = t.subject AND w.about_source = t.source AND w.about_id = t.id)
+FROM timeline t
+WHERE t.key_hash = %(hash)s AND t.source = %(source)s AND t.id = %(id)s
+ORDER BY t."partition", t."offset"
+
+-- name: verdict
+SELECT v."partition", v."offset", v.known_from, v.known_until, v.subject, v.source, v.id, v.kind, v.outcome,
+       v.first_outcome, v.policy_id, v.policy_version, v.basis, v.findings, t.body,
+       (SELECT max(w.until) FROM withheld w
+        WHERE w.subject = v.subject AND w.about_source = v.source AND w.about_id = v.id)
+FROM verdicts v
+JOIN timeline t ON t."partition" = v."partition" AND t."offset" = v."offset"
+WHERE v."partition" = %(partition)s AND v."offset" = %(offset)s
+  AND v.known_from <= %(known_at)s AND (v.known_until IS NULL OR %(known_at)s < v.known_until)
+
+-- name: verdict history
+SELECT v."partition", v."offset", v.known_from, v.known_until, v.subject, v.source, v.id, v.kind, v.outcome,
+       v.first_outcome, v.policy_id, v.policy_version, v.basis, v.findings, t.body,
+       (SELECT max(w.until) FROM withheld w
+        WHERE w.subject = v.subject AND w.about_source = v.source AND w.about_id = v.id)
+FROM verdicts v
+JOIN timeline t ON t."partition" = v."partition" AND t."offset" = v."offset"
+WHERE v."partition" = %(partition)s AND v."offset" = %(offset)s
+ORDER BY v.known_from
+
+-- name: consents
+SELECT consent_id, "partition", state, since, since_offset, given_offset, source, purposes, categories, operations,
+       recipients, method, notice_id, expires_at
+FROM consents
+WHERE subject = %(subject)s
+ORDER BY consent_id
+
+-- name: preferences
+SELECT channel, "partition", allowed, since, since_offset FROM preferences WHERE subject = %(subject)s ORDER BY channel
+
+-- name: anonymity
+SELECT "partition", anonymous, since, since_offset FROM anonymity WHERE subject = %(subject)s
+
+-- name: holdings
+SELECT "partition", "offset", occurred, category, source, purposes, told, origin, notice_id, erased, erased_offset
+FROM holdings
+WHERE subject = %(subject)s
+ORDER BY category, occurred, "offset"
+
+-- name: cases
+SELECT "partition", kind, case_id, subject, opened, opened_offset, source, what, about_source, about_id, categories,
+       resolved, resolved_offset, outcome
+FROM cases
+WHERE subject = %(subject)s
+ORDER BY kind, case_id
+
+-- name: reference facts
+SELECT "partition", "offset", kind, key, occurred, body
+FROM reference_facts
+WHERE "partition" = %(partition)s AND kind = %(kind)s
+ORDER BY "offset"
+
+-- name: withheld
+-- Only of events that are there: what a law is to hold back may still be on its way.
+SELECT DISTINCT ON (w.about_source, w.about_id) t."offset", w.about_source, w.about_id, w.citation, w.until
+FROM withheld w
+JOIN timeline t ON t.subject = w.subject AND t.source = w.about_source AND t.id = w.about_id
+WHERE w.subject = %(subject)s
+ORDER BY w.about_source, w.about_id, w.until DESC, w."offset" DESC
+
+-- name: facts
+SELECT "offset", subject, body FROM timeline WHERE "partition" = %(partition)s AND subject IS NULL
+UNION ALL
+SELECT "offset", subject, body FROM timeline WHERE "partition" = %(partition)s AND fact AND subject = %(subject)s
+ORDER BY "offset"

@@ -1,0 +1,38 @@
+-- Each view in the order of its key, for replay --compare: the key as text that sorts as the server sorts it (every
+-- key column is an integer, padded, or text in the "C" collation), then the whole row as text.
+
+-- name: timeline
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0')], t::text
+FROM timeline t ORDER BY "partition", "offset"
+
+-- name: repeats
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0')], t::text
+FROM repeats t ORDER BY "partition", "offset"
+
+-- name: verdicts
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0'), lpad(known_from::text, 20, '0')], t::text
+FROM verdicts t ORDER BY "partition", "offset", known_from
+
+-- name: consents
+SELECT ARRAY[subject, consent_id], t::text FROM consents t ORDER BY subject, consent_id
+
+-- name: preferences
+SELECT ARRAY[subject, channel], t::text FROM preferences t ORDER BY subject, channel
+
+-- name: anonymity
+SELECT ARRAY[subject], t::text FROM anonymity t ORDER BY subject
+
+-- name: holdings
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0'), category], t::text
+FROM holdings t ORDER BY "partition", "offset", category
+
+-- name: cases
+SELECT ARRAY[lpad("partition"::text, 10, '0'), kind, case_id, coalesce(subject, '')], t::text
+FROM cases t ORDER BY "partition", kind, case_id, coalesce(subject, '')
+
+-- name: reference_facts
+SELECT ARRAY[lpad("partition"::text, 10, '0'), kind, key], t::text FROM reference_facts t ORDER BY "partition", kind, key
+
+-- name: withheld
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0')], t::text
+FROM withheld t ORDER BY "partition", "offset"

@@ -1,0 +1,106 @@
+-- What the worker writes in one transaction with its position.
+
+-- name: lock position
+SELECT notification_id FROM tracking WHERE application_name = %(name)s FOR UPDATE
+
+-- name: copy timeline
+COPY timeline ("offset", key_hash, occurred, recorded, "partition", fact, subject, source, id, kind, purposes,
+               recipient, demand_id, body) FROM STDIN
+
+-- name: copy repeats
+COPY repeats ("partition", "offset", first_offset, conflict, body) FROM STDIN
+
+-- name: copy verdicts
+COPY verdicts ("offset", known_from, known_until, occurred, "partition", subject, source, id, kind, purposes,
+               recipient, demand_id, outcome, first_outcome, policy_id, policy_version, basis, findings) FROM STDIN
+
+-- name: copy holdings
+COPY holdings ("offset", occurred, "partition", subject, category, source, purposes, told, origin, notice_id, erased,
+               erased_offset) FROM STDIN
+
+-- name: copy withheld
+COPY withheld ("partition", "offset", subject, about_source, about_id, citation, until) FROM STDIN
+
+-- name: close verdicts
+UPDATE verdicts AS held
+SET known_until = closed.known_until
+FROM unnest(%(offsets)s::bigint[], %(froms)s::bigint[], %(untils)s::bigint[]) AS closed ("offset", known_from, known_until)
+WHERE held."partition" = %(partition)s AND held."offset" = closed."offset" AND held.known_from = closed.known_from
+
+-- name: update holdings
+UPDATE holdings AS held
+SET told = new.told, erased = new.erased, erased_offset = new.erased_offset
+FROM json_populate_recordset(NULL::holdings, %(rows)s::json) AS new
+WHERE held."partition" = new."partition" AND held."offset" = new."offset" AND held.category = new.category
+
+-- name: merge consent states
+INSERT INTO consents AS held (subject, consent_id, "partition", state, since, since_offset)
+SELECT subject, consent_id, "partition", state, since, since_offset
+FROM json_populate_recordset(NULL::consents, %(rows)s::json)
+ON CONFLICT (subject, consent_id) DO UPDATE
+SET state = excluded.state, since = excluded.since, since_offset = excluded.since_offset
+WHERE (excluded.since, excluded.since_offset) > (held.since, held.since_offset)
+
+-- name: merge consent givings
+UPDATE consents AS held
+SET given = new.given, given_offset = new.given_offset, source = new.source, purposes = new.purposes,
+    categories = new.categories, operations = new.operations, recipients = new.recipients, method = new.method,
+    notice_id = new.notice_id, expires_at = new.expires_at
+FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS new
+WHERE held.subject = new.subject AND held.consent_id = new.consent_id
+  AND (held.given IS NULL OR (new.given, new.given_offset) > (held.given, held.given_offset))
+
+-- name: merge preferences
+INSERT INTO preferences AS held
+SELECT * FROM json_populate_recordset(NULL::preferences, %(rows)s::json)
+ON CONFLICT (subject, channel) DO UPDATE
+SET allowed = excluded.allowed, since = excluded.since, since_offset = excluded.since_offset
+WHERE (excluded.since, excluded.since_offset) > (held.since, held.since_offset)
+
+-- name: merge anonymity
+INSERT INTO anonymity AS held
+SELECT * FROM json_populate_recordset(NULL::anonymity, %(rows)s::json)
+ON CONFLICT (subject) DO UPDATE
+SET anonymous = excluded.anonymous, since = excluded.since, since_offset = excluded.since_offset
+WHERE (excluded.since, excluded.since_offset) > (held.since, held.since_offset)
+
+-- name: merge cases
+INSERT INTO cases ("partition", kind, case_id, subject)
+SELECT "partition", kind, case_id, subject FROM json_populate_recordset(NULL::cases, %(rows)s::json)
+ON CONFLICT ("partition", kind, case_id, subject) DO NOTHING
+
+-- name: merge openings
+UPDATE cases AS held
+SET opened = new.opened, opened_offset = new.opened_offset, source = new.source, what = new.what,
+    about_source = new.about_source, about_id = new.about_id, categories = new.categories
+FROM json_populate_recordset(NULL::cases, %(rows)s::json) AS new
+WHERE held."partition" = new."partition" AND held.kind = new.kind AND held.case_id = new.case_id
+  AND held.subject IS NOT DISTINCT FROM new.subject
+  AND (held.opened IS NULL OR (new.opened, new.opened_offset) < (held.opened, held.opened_offset))
+
+-- name: merge answers
+UPDATE cases AS held
+SET resolved = new.resolved, resolved_offset = new.resolved_offset, outcome = new.outcome
+FROM json_populate_recordset(NULL::cases, %(rows)s::json) AS new
+WHERE held."partition" = new."partition" AND held.kind = new.kind AND held.case_id = new.case_id
+  AND held.subject IS NOT DISTINCT FROM new.subject
+  AND (held.resolved IS NULL
+       OR CASE WHEN held.kind = 'demand'
+               THEN (new.resolved, new.resolved_offset) > (held.resolved, held.resolved_offset)
+               ELSE (new.resolved, new.resolved_offset) < (held.resolved, held.resolved_offset) END)
+
+-- name: merge reference facts
+INSERT INTO reference_facts AS held
+SELECT * FROM json_populate_recordset(NULL::reference_facts, %(rows)s::json)
+ON CONFLICT ("partition", kind, key) DO UPDATE
+SET "offset" = excluded."offset", occurred = excluded.occurred, body = excluded.body
+WHERE CASE WHEN held.kind = 'agreement.ended'
+           THEN (excluded.occurred, excluded."offset") < (held.occurred, held."offset")
+           ELSE (excluded.occurred, excluded."offset") > (held.occurred, held."offset") END
+
+-- name: halt
+INSERT INTO halted ("partition", "offset", code) VALUES (%(partition)s, %(offset)s, %(code)s)
+ON CONFLICT ("partition") DO UPDATE SET "offset" = excluded."offset", code = excluded.code, since = now()
+
+-- name: unhalt
+DELETE FROM halted WHERE "partition" = %(partition)s

@@ -1,0 +1,269 @@
+"""`project`: follows the log and keeps the views in PostgreSQL until it is told to stop.
+
+    run("broker:9092", dsns.projector)                          # until SIGTERM or Ctrl-C, between batches
+    run("broker:9092", dsns.projector, "rebuild", until={0: 1041, 1: 977})
+
+One process follows all partitions, or those that are named. When Kafka or PostgreSQL is away it waits, a little longer
+each time, and goes on from the position in PostgreSQL. A record that cannot be read, or one that is gone, stops its
+partition and is named in the table `halted`; the other partitions go on.
+"""
+
+import gc
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from eventsourcing.persistence import PersistenceError
+
+from ledger.errors import LogError, MissingRecords, NotYet, StaleWriter, UnreadableRecord
+from ledger.kafka import topics
+from ledger.kafka.reader import Reader
+from ledger.log import LogRecord, Position
+from projections.datastore import Datastore
+from projections.metrics import Metrics
+from projections.pipeline import Pipeline
+from projections.projector import FACTS_IN_MEMORY, Projector
+
+_logger = logging.getLogger("consent_ledger.project")
+FAULTS = (PersistenceError, psycopg.Error, NotYet, StaleWriter)
+"""What passes: begin again from PostgreSQL's position. (`Unavailable` is a `NotYet`.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker works. `durable=False` is for rebuilds, which may be begun again from nothing."""
+
+    topic: str = topics.EVENTS
+    batch_events: int = 10_000
+    facts_in_memory: int = FACTS_IN_MEMORY
+    poll_s: float = 0.2
+    heads_every_s: float = 2.0
+    first_wait_s: float = 0.1
+    longest_wait_s: float = 5.0
+    durable: bool = True
+
+
+@dataclass
+class Progress:
+    """What a caller may watch from another thread; the numbers only rise."""
+
+    events: int = 0
+    retries: int = 0
+    caught_up: threading.Event = field(default_factory=threading.Event)
+
+
+def run(
+    bootstrap: str,
+    dsn: str,
+    schema: str = "live",
+    *,
+    partitions: Sequence[int] | None = None,
+    until: Mapping[int, int] | None = None,
+    settings: Settings | None = None,
+    metrics: Metrics | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> dict[int, LogError]:
+    """Follows the log until it is stopped, or until each partition has reached its offset in `until`.
+
+    Returns the partitions that stand still, with the reason. Without `stop`, SIGTERM and SIGINT stop it between
+    batches. Raises `LogError` when the topic is not there.
+    """
+    settings = settings or Settings()
+    with (
+        stopped_by_signals(stop) as stopping,
+        Datastore(dsn, schema, pool_size=2) as datastore,
+        closing(_Follower(bootstrap, datastore, settings, metrics, progress or Progress())) as follower,
+        _calm_collector(),
+    ):
+        wait_s = settings.first_wait_s
+        while not stopping.is_set() and not follower.finished(until):
+            try:
+                follower.turn(partitions, until)
+                wait_s = settings.first_wait_s
+            except FAULTS as error:
+                follower.begin_again(error)
+                stopping.wait(wait_s)
+                wait_s = min(2 * wait_s, settings.longest_wait_s)
+        return follower.halted()
+
+
+class _Follower:
+    """The reader, the projectors and the pipeline of one run."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        datastore: Datastore,
+        settings: Settings,
+        metrics: Metrics | None,
+        progress: Progress,
+    ) -> None:
+        self._bootstrap, self._datastore = bootstrap, datastore
+        self._settings, self._metrics, self._progress = settings, metrics, progress
+        self._reader: Reader | None = None
+        self._projectors: dict[int, Projector] = {}
+        self._pipeline = Pipeline(self._projectors)
+        self._assigned: tuple[int, ...] | None = None
+        self._heads_at_start: dict[int, int] = {}
+        self._heads_read_s = float("-inf")
+
+    def close(self) -> None:
+        """Closes the reader; a batch that is being written is finished."""
+        self._pipeline.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def halted(self) -> dict[int, LogError]:
+        """The partitions that stand still."""
+        return {p: projector.halted for p, projector in self._projectors.items() if projector.halted is not None}
+
+    def finished(self, until: Mapping[int, int] | None) -> bool:
+        """Whether every partition is where it is to stop, or stands still."""
+        return (
+            until is not None
+            and bool(self._projectors)
+            and all((self._projectors[p].position or 0) >= until.get(p, 0) for p in self._running())
+        )
+
+    def turn(self, partitions: Sequence[int] | None, until: Mapping[int, int] | None) -> None:
+        """Opens what is not open, reads once, and takes one batch further. Raises one of `FAULTS`."""
+        reader = self._ready_reader()
+        if not self._projectors:
+            self._make_projectors(reader, partitions)
+        for projector in self._projectors.values():
+            if projector.halted is None:
+                projector.open()
+        running = self._running()
+        if not running:
+            self._pipeline.settle()
+            time.sleep(self._settings.poll_s)  # every partition stands still
+            return
+        if running != self._assigned:
+            self._assign(reader, running)
+            return
+        if not self._pipeline.full:
+            for partition, records in self._poll(reader).items():
+                self._put(partition, records, until)
+        self._pipeline.step()
+        self._progress.events = self._pipeline.records
+        self._look_at_heads(reader, running)
+
+    def begin_again(self, error: Exception) -> None:
+        """After a fault: forgets what is in memory. PostgreSQL's own words may quote a row: its kind is logged."""
+        reason = str(error) if isinstance(error, NotYet | StaleWriter) else type(error).__name__
+        _logger.warning("projecting begins again: %s", reason)
+        self._progress.retries += 1
+        if self._metrics is not None:
+            self._metrics.retries.inc()
+        self._pipeline.clear()
+        for projector in self._projectors.values():
+            projector.forget()
+        self._assigned = None
+
+    def _ready_reader(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(self._bootstrap, self._settings.topic)
+        return self._reader
+
+    def _make_projectors(self, reader: Reader, partitions: Sequence[int] | None) -> None:
+        chosen = range(reader.partitions) if partitions is None else partitions
+        self._heads_at_start = reader.heads(*chosen)
+        made = {
+            p: Projector(
+                self._datastore,
+                p,
+                self._metrics,
+                facts_in_memory=self._settings.facts_in_memory // len(chosen),
+                durable=self._settings.durable,
+            )
+            for p in chosen
+        }
+        for projector in made.values():
+            projector.unhalt()
+        self._projectors.update(made)
+
+    def _running(self) -> tuple[int, ...]:
+        return tuple(p for p, projector in self._projectors.items() if projector.halted is None)
+
+    def _assign(self, reader: Reader, running: tuple[int, ...]) -> None:
+        """Reads on from the projectors' positions; a partition that lacks its next record is halted."""
+        self._drain()
+        for p in running:
+            projector = self._projectors[p]
+            try:
+                reader.assign({p: projector.open()})
+            except MissingRecords as error:
+                projector.halt(error, projector.open(), "missing-records")
+        running = tuple(p for p in running if p not in self.halted())
+        reader.assign({p: self._projectors[p].open() for p in running})
+        self._assigned = running
+
+    def _poll(self, reader: Reader) -> dict[int, list[LogRecord]]:
+        try:
+            wait_s = self._settings.poll_s if self._pipeline.idle else 0
+            return reader.poll(wait_s, self._settings.batch_events)
+        except UnreadableRecord as error:
+            self._assigned = None
+            self._drain()
+            position = Position.parse(error.position)
+            self._projectors[position.partition].halt(error, position.offset, error.code)
+        except MissingRecords:
+            self._assigned = None  # assigning anew finds out whose records are missing
+        return {}
+
+    def _drain(self) -> None:
+        """Takes everything that was read to its end."""
+        while not self._pipeline.idle:
+            self._pipeline.step()
+
+    def _put(self, partition: int, records: list[LogRecord], until: Mapping[int, int] | None) -> None:
+        if until is not None:
+            records = [record for record in records if record.position.offset < until.get(partition, 0)]
+        if records:
+            self._pipeline.put(partition, records)
+
+    def _look_at_heads(self, reader: Reader, running: Sequence[int]) -> None:
+        """Lag for the metrics, and whether all has been read that was there at the start."""
+        now_s = time.monotonic()
+        if all((self._projectors[p].position or 0) >= self._heads_at_start[p] for p in running):
+            self._progress.caught_up.set()
+        if self._metrics is not None and now_s - self._heads_read_s >= self._settings.heads_every_s:
+            self._heads_read_s = now_s
+            for p, head in reader.heads(*running).items():
+                self._metrics.lag.labels(str(p)).set(head - (self._projectors[p].position or 0))
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event | None) -> Iterator[threading.Event]:
+    """The given flag, or one that SIGTERM and SIGINT set."""
+    if stop is not None:
+        yield stop
+        return
+    stopping = threading.Event()
+    set_flag: Callable[..., None] = lambda *_: stopping.set()  # noqa: E731
+    before = {number: signal.signal(number, set_flag) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _calm_collector() -> Iterator[None]:
+    """Rare garbage collections: a batch makes many objects, nearly all of which reference counting frees."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -1,0 +1,1 @@
+"""Ways to doubt the answer: rebuild, compare, judge under another policy, verify."""

@@ -1,0 +1,1 @@
+"""The second road to a verdict, for tests alone: see `tests.reference.judge`."""
