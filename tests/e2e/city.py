@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from ledger.kafka.process import alive
+
 START_S = 100
 GONE_S = 45
 
@@ -106,4 +108,4 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = GONE_S
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return not [p for p in processes if alive(p)]

@@ -71,7 +71,7 @@ def end(parent: "subprocess.Popen[str]", number: signal.Signals) -> int:
 
 def runs(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return process.alive(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
 
