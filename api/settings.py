@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource
 
 from ledger.errors import ConfigurationError
-from ledger.note import Signer
+from ledger.note import Signer, Verifier
 from ledger.receipts import KEY_NAME_SUFFIX
 from ledger.vault.keys import KeyEncryptionKey
 
@@ -38,11 +38,27 @@ class Settings(BaseSettings):
     partitions: int = Field(6, ge=1, le=10_000, description="how many partitions the record's topic has")
     database: str = Field("", description="connection string of the views, role ledger_reader")
     vault_database: str = Field("", description="connection string of the vault, role ledger_vault")
+    signer_database: str = Field("", description="connection string for `sign`, role ledger_signer")
 
     vault_key: SecretStr | None = Field(None, description="the vault's key-encryption key, base64")
     vault_key_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+    vault_old_keys_file: Path | None = Field(None, description="older vault keys, a line each, to read only")
+    vault_kms: str = Field("", description="module:Class of a key management service that wraps instead of the key")
     receipts_key: SecretStr | None = Field(None, description="the key that signs receipts, PRIVATE+KEY+…")
     receipts_key_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+
+    receipts_old_vkeys: tuple[str, ...] = Field((), description="verifier keys of receipts' former keys, a JSON list")
+    checkpoint_key: SecretStr | None = Field(
+        None, description="for `sign`: the key of checkpoints, PRIVATE+KEY+…; two lines while one replaces another"
+    )
+    checkpoint_key_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+    checkpoint_vkeys: tuple[str, ...] = Field(
+        (), description="verifier keys of checkpoints, past ones too, a JSON list; `vkey` prints them"
+    )
+    checkpoint_every_s: float = Field(1.0, gt=0, description="how often `sign` looks for something new to sign")
+    start_check: Literal["full", "tail"] = Field(
+        "full", description="how much of the log is compared with the last checkpoint at each start"
+    )
 
     issuer: str = Field("", description="the `iss` of the tokens that are accepted")
     audience: str = Field("consent-ledger", description="the `aud` of the tokens that are accepted")
@@ -94,6 +110,32 @@ class Settings(BaseSettings):
                 f"the key of {PREFIX}RECEIPTS_KEY is not named after the ledger: it must be {self.receipts_key_name}"
             )
         return signer
+
+    @property
+    def receipts_vkeys(self) -> tuple[str, ...]:
+        """The verifier keys that receipts hold under: the present one first."""
+        return (self.receipts_signer().verifier.vkey, *self.receipts_old_vkeys)
+
+    def checkpoint_signers(self) -> list[Signer]:
+        """The keys that sign checkpoints: one, or two while a key is being replaced; raises `ConfigurationError`."""
+        text = _secret("CHECKPOINT_KEY", self.checkpoint_key, self.checkpoint_key_file)
+        signers = [Signer.parse(line) for line in text.split("\n") if line.strip()]
+        if not 1 <= len(signers) <= 2:
+            raise ConfigurationError(f"{PREFIX}CHECKPOINT_KEY holds one key, or two while one replaces the other")
+        if any(signer.name != self.ledger_name for signer in signers):
+            raise ConfigurationError(
+                f"the key of {PREFIX}CHECKPOINT_KEY is not named after the ledger: it must be {self.ledger_name}"
+            )
+        return signers
+
+    def checkpoint_verifiers(self) -> list[Verifier]:
+        """The keys that checkpoints may be signed with, none where none are named; raises `ConfigurationError`."""
+        verifiers = [Verifier.parse(vkey) for vkey in self.checkpoint_vkeys]
+        if any(verifier.name != self.ledger_name for verifier in verifiers):
+            raise ConfigurationError(
+                f"a key of {PREFIX}CHECKPOINT_VKEYS is not named after the ledger: it must be {self.ledger_name}"
+            )
+        return verifiers
 
 
 def documentation() -> str:

@@ -3,9 +3,10 @@
     dsns = prepare(superuser_dsn, passwords)      # roles, and the schema `live` by migrations
     dsns.projector, dsns.reader                   # each finds the schema by its search path
 
-Four roles. `ledger_owner` makes tables. `ledger_projector` writes the views. `ledger_reader` answers: it sees one
+Five roles. `ledger_owner` makes tables. `ledger_projector` writes the views. `ledger_reader` answers: it sees one
 resident's rows while `ledger.subject` names them (projections.answers), everybody's only after SET ROLE
-`ledger_auditor`, and nobody's otherwise. Passwords are the caller's to make and keep.
+`ledger_auditor`, and nobody's otherwise. `ledger_signer` sees the trees' hashes and keeps the signer's state, in a
+schema beside the views' (`signer`): a rebuild never touches it. Passwords are the caller's to make and keep.
 
 A live schema grows by migrations; a rebuild makes the same tables from `schema.sql` in one go, its indexes last.
 """
@@ -26,8 +27,9 @@ from projections.statements import migrations, statements
 LIVE = "live"
 PROJECTIONS = "projections"
 """Where projections of the eventsourcing library make their own tables."""
-ROLES = ("ledger_owner", "ledger_projector", "ledger_reader")
+ROLES = ("ledger_owner", "ledger_projector", "ledger_reader", "ledger_signer")
 _OLDEST_SERVER = 160_000
+_USAGE = b"GRANT USAGE ON SCHEMA {schema} TO ledger_projector, ledger_reader, ledger_auditor, ledger_signer"
 _MIGRATION_LOCK = 0x6C_65_64_67_65_72  # "ledger": one migration at a time in a database
 
 
@@ -37,6 +39,7 @@ class Dsns(NamedTuple):
     owner: str
     projector: str
     reader: str
+    signer: str
 
 
 def prepare(superuser_dsn: str, passwords: Mapping[str, str], schema: str = LIVE) -> Dsns:
@@ -53,8 +56,13 @@ def dsns_for(dsn: str, passwords: Mapping[str, str], schema: str = LIVE) -> Dsns
 
 
 def at_schema(dsn: str, schema: str) -> str:
-    """The same connection string, its search path set to another schema, times in UTC."""
-    return make_conninfo(dsn, options=f"-c search_path={schema} -c timezone=UTC")
+    """The same connection string, its search path set to another schema and its signer's, times in UTC."""
+    return make_conninfo(dsn, options=f"-c search_path={schema},{signer_schema(schema)} -c timezone=UTC")
+
+
+def signer_schema(schema: str) -> str:
+    """Where the state of the signer of these views is."""
+    return "signer" if schema == LIVE else f"{schema}_signer"
 
 
 def create_roles(superuser_dsn: str, passwords: Mapping[str, str]) -> None:
@@ -89,6 +97,7 @@ def migrate(owner_dsn: str, schema: str = LIVE) -> int:
                 connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
         _make_tracking(owner_dsn, schema)
         _grant(owner_dsn, schema)
+        _make_signer(owner_dsn, schema)
         _make_room_for_projections(owner_dsn)
     return len(due)
 
@@ -158,9 +167,19 @@ def _make_tracking(owner_dsn: str, schema: str) -> None:
 def _grant(owner_dsn: str, schema: str) -> None:
     named = sql.Identifier(schema)
     with _connect(owner_dsn) as connection, connection.transaction():
-        roles = sql.SQL("GRANT USAGE ON SCHEMA {} TO ledger_projector, ledger_reader, ledger_auditor").format(named)
-        connection.execute(roles)
+        connection.execute(_composed(_USAGE, schema=named))
         connection.execute(_composed(statements("schema")["grants"], schema=named))
+
+
+def _make_signer(owner_dsn: str, schema: str) -> None:
+    """The signer's state: there or made, never changed."""
+    named = sql.Identifier(signer_schema(schema))
+    with _connect(owner_dsn) as connection, connection.transaction():
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(named))
+        connection.execute(sql.SQL("SET LOCAL search_path = {}").format(named))
+        connection.execute(statements("signer")["tables"])
+        connection.execute(_composed(_USAGE, schema=named))
+        connection.execute(_composed(statements("signer")["grants"], schema=named))
 
 
 def _make_room_for_projections(owner_dsn: str) -> None:

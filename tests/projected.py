@@ -35,6 +35,9 @@ VIEWS = (
     "cases",
     "reference_facts",
     "withheld",
+    "trees",
+    "leaf_runs",
+    "tiles",
 )
 
 

@@ -3,12 +3,14 @@
     $ export CONSENT_LEDGER_KAFKA=broker:9092
     $ export CONSENT_LEDGER_SETUP_DATABASE=postgresql://postgres:...@db/ledger   # a superuser's, for this command only
     $ export CONSENT_LEDGER_OWNER_PASSWORD=... CONSENT_LEDGER_PROJECTOR_PASSWORD=... \\
-             CONSENT_LEDGER_READER_PASSWORD=... CONSENT_LEDGER_VAULT_PASSWORD=...
+             CONSENT_LEDGER_READER_PASSWORD=... CONSENT_LEDGER_SIGNER_PASSWORD=... \\
+             CONSENT_LEDGER_VAULT_PASSWORD=...
     $ consent-ledger setup --make-keys
 
 Makes the topics, the roles with these passwords, and the tables; changes no topic that is there. With `--make-keys` it
 also makes the vault's key and the receipts' key in the files that CONSENT_LEDGER_VAULT_KEY_FILE and
-CONSENT_LEDGER_RECEIPTS_KEY_FILE name, unless they hold one already.
+CONSENT_LEDGER_RECEIPTS_KEY_FILE name, unless they hold one already; and that of checkpoints, where
+CONSENT_LEDGER_CHECKPOINT_KEY_FILE names a file: on the signer's own host, in production.
 """
 
 from collections.abc import Callable
@@ -30,6 +32,7 @@ _PASSWORDS = {
     "ledger_owner": "OWNER_PASSWORD",
     "ledger_projector": "PROJECTOR_PASSWORD",
     "ledger_reader": "READER_PASSWORD",
+    "ledger_signer": "SIGNER_PASSWORD",
     "ledger_vault": "VAULT_PASSWORD",
 }
 
@@ -88,6 +91,9 @@ def _make_keys(settings: "Settings") -> list[str]:
         (settings.vault_key_file, "VAULT_KEY_FILE", lambda: KeyEncryptionKey.generate().text),
         (settings.receipts_key_file, "RECEIPTS_KEY_FILE", lambda: Signer.generate(settings.receipts_key_name).secret),
     )
+    if settings.checkpoint_key_file is not None:
+        checkpoints = (settings.checkpoint_key_file, "", lambda: Signer.generate(settings.ledger_name).secret)
+        wanted = (*wanted, checkpoints)
     made = []
     for path, name, make in wanted:
         if path is None:

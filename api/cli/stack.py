@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import psutil
 
 from api import issuer
@@ -240,7 +241,8 @@ def environment(settings: Settings) -> dict[str, str]:
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
         if value is not None:
-            found[f"CONSENT_LEDGER_{name.upper()}"] = str(value)
+            listed = isinstance(value, tuple)
+            found[f"CONSENT_LEDGER_{name.upper()}"] = orjson.dumps(value).decode() if listed else str(value)
     return found
 
 
@@ -284,16 +286,21 @@ def _settings(folder: Path, kafka: str, made: provision.Provisioned, partitions:
     key_name = LEDGER_NAME + KEY_NAME_SUFFIX
     secret_file(folder / "secrets" / "vault.key", KeyEncryptionKey.generate().text)
     secret_file(folder / "secrets" / "receipts.key", Signer.generate(key_name).secret)
+    checkpoints = secret_file(folder / "secrets" / "checkpoint.key", Signer.generate(LEDGER_NAME).secret)
     return Settings(
         # What the environment may hold for a real ledger plays no part in this one.
         vault_key=None,
         receipts_key=None,
+        checkpoint_key=None,
         jwks_url="",
         ledger_name=LEDGER_NAME,
         kafka=kafka,
         partitions=partitions,
         database=made.dsns.reader,
         vault_database=made.vault,
+        signer_database=made.dsns.signer,
+        checkpoint_key_file=folder / "secrets" / "checkpoint.key",
+        checkpoint_vkeys=tuple(Signer.parse(line).verifier.vkey for line in checkpoints.split()),
         vault_key_file=folder / "secrets" / "vault.key",
         receipts_key_file=folder / "secrets" / "receipts.key",
         issuer=issuer.ISSUER,

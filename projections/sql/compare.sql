@@ -36,3 +36,14 @@ SELECT ARRAY[lpad("partition"::text, 10, '0'), kind, key], t::text FROM referenc
 -- name: withheld
 SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad("offset"::text, 20, '0')], t::text
 FROM withheld t ORDER BY "partition", "offset"
+
+-- name: trees
+SELECT ARRAY[lpad("partition"::text, 10, '0')], t::text FROM trees t ORDER BY "partition"
+
+-- name: leaf_runs
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad(first_offset::text, 20, '0')], t::text
+FROM leaf_runs t ORDER BY "partition", first_offset
+
+-- name: tiles
+SELECT ARRAY[lpad("partition"::text, 10, '0'), lpad(level::text, 2, '0'), lpad(index::text, 20, '0')], t::text
+FROM tiles t ORDER BY "partition", level, index

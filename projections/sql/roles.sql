@@ -5,7 +5,7 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['ledger_owner', 'ledger_projector', 'ledger_reader'] LOOP
+    FOREACH role IN ARRAY ARRAY['ledger_owner', 'ledger_projector', 'ledger_reader', 'ledger_signer'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', role);
         END IF;
@@ -24,4 +24,4 @@ ALTER ROLE {role} PASSWORD {password};
 
 -- name: may create schemas
 GRANT CREATE, CONNECT ON DATABASE {database} TO ledger_owner;
-GRANT CONNECT ON DATABASE {database} TO ledger_projector, ledger_reader;
+GRANT CONNECT ON DATABASE {database} TO ledger_projector, ledger_reader, ledger_signer;

@@ -155,6 +155,34 @@ CREATE TABLE withheld (
     PRIMARY KEY ("partition", "offset")
 );
 
+-- The tree of each partition (RFC 6962, docs/spec/tree.md): how many leaves it has, its frontier (ledger.merkle), and
+-- the first offset behind its last leaf. Every record is a leaf, repeats too. Moves with the partition's position.
+CREATE TABLE trees (
+    "partition"  integer PRIMARY KEY,
+    size         bigint  NOT NULL,
+    frontier     bytea   NOT NULL,
+    next_offset  bigint  NOT NULL
+);
+
+-- Which leaf a record is: one row for each run of offsets without a gap, so that
+-- leaf index = first_index + ("offset" - first_offset) of the last run that begins at or before the offset.
+CREATE TABLE leaf_runs (
+    "partition"  integer NOT NULL,
+    first_offset bigint  NOT NULL,
+    first_index  bigint  NOT NULL,
+    PRIMARY KEY ("partition", first_offset)
+);
+
+-- Hash tiles (docs/spec/tiles.md): up to 256 hashes of 32 bytes, joined; a partial tile grows where it is.
+CREATE TABLE tiles (
+    "partition" integer  NOT NULL,
+    level       smallint NOT NULL,
+    index       bigint   NOT NULL,
+    hashes      bytea    NOT NULL,
+    PRIMARY KEY ("partition", level, index)
+);
+ALTER TABLE tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
+
 -- Not a view: partitions that stand still because of a record that cannot be read, or records that are gone.
 CREATE TABLE halted (
     "partition" integer PRIMARY KEY,
@@ -215,3 +243,5 @@ CREATE POLICY auditor ON withheld FOR SELECT TO ledger_auditor USING (true);
 -- name: grants
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO ledger_projector;
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO ledger_reader, ledger_auditor;
+-- The signer sees hashes, and nothing of anybody.
+GRANT SELECT ON {schema}.trees, {schema}.tiles, {schema}.leaf_runs TO ledger_signer;
