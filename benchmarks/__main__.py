@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import asking, emitting, judging, projecting, report
+from benchmarks import asking, emitting, evidence, judging, projecting, report
 from benchmarks.servers import servers
 
 
@@ -35,6 +35,8 @@ def run(events: int, rounds: int, *, quick: bool) -> list[report.Figure]:
     residents = max(10, events // 50)
     say("judging")
     figures += judging.measure(min(events, 50_000), rounds)
+    say("evidence")
+    figures += evidence.measure(rounds)
     with servers(say) as here:
         say("emitting")
         emitted, topic = emitting.measure(here, events, residents, 2_000 if quick else 10_000, rounds)

@@ -117,12 +117,43 @@ class MissingRecords(LogError):
     """The log no longer holds records that it held before."""
 
 
+class TwoRoots(LogError):
+    """Two checkpoints of one size, both signed by the ledger's key, have different roots: there are two histories."""
+
+    def __init__(self, partition: int, size: int) -> None:
+        super().__init__(
+            f"two roots for one size: two checkpoints of partition {partition}, both signed for size {size}, have "
+            "different roots; stop everything, keep both, and find out which history is the log's"
+        )
+        self.partition = partition
+        self.size = size
+
+
+class LogDiffers(LogError):
+    """Log and checkpoints contradict each other: `position` is the first place, `code` its kind, `what` says it."""
+
+    REMEDY = (
+        "nothing more is recorded or projected until log and checkpoints agree again; "
+        "`consent-ledger verify-log` says more"
+    )
+
+    def __init__(self, position: str, code: str, what: str) -> None:
+        super().__init__(f"{what}: {self.REMEDY}")
+        self.position = position
+        self.code = code
+        self.what = what
+
+
 class ProjectionError(ConsentLedgerError):
     """A projection and its position do not fit together."""
 
 
 class StaleWriter(ProjectionError):
     """Another worker has moved this partition on: this one must not write."""
+
+
+class TreeMismatch(ProjectionError, LogError):
+    """A stored tree does not fit its partition's position: rows were altered. The partition stops."""
 
 
 class ConfigurationError(ConsentLedgerError):

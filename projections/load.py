@@ -17,10 +17,13 @@ from psycopg.rows import tuple_row
 from ledger import codec
 from ledger import events as e
 from ledger.history import PartitionHistory, Row
+from ledger.merkle import Frontier, InvalidProof
+from projections import tree as trees
 from projections.batch import Batch, First, Item, Key
 from projections.cells import LAST_INSTANT, moment
 from projections.findings import restored
 from projections.statements import statements
+from projections.tlog import StoredTree
 
 Connection = psycopg.Connection[Any]
 _MAX_SUBJECTS_AT_ONCE = 5_000
@@ -91,6 +94,28 @@ def reference_facts(connection: Connection, history: PartitionHistory) -> None:
     """Gives a fresh history all reference facts of its partition."""
     for offset, body in _query(connection, "reference facts", {"partition": history.partition}):
         history.restore_reference(offset, codec.read(body.encode()))
+
+
+def position(connection: Connection, name: str) -> int:
+    """The first offset that is not in the views; it has been seeded."""
+    [(found,)] = _query(connection, "position", {"name": name})
+    return int(found)
+
+
+def tree(connection: Connection, partition: int, position: int) -> StoredTree:
+    """The partition's tree; raises `TreeMismatch` when it is not the tree of this position."""
+    [row] = _query(connection, "tree", {"partition": partition})
+    size, frontier, next_offset, *run = row
+    try:
+        stored = StoredTree(partition, Frontier.unpack(size or 0, bytes(frontier or b"")), next_offset or 0)
+    except InvalidProof:
+        raise trees.mismatch(partition, position) from None
+    starts = trees.edge_starts(stored.frontier.size)
+    edge = [
+        trees.EdgeTile(*tile) for tile in _query(connection, "tree edge", {"partition": partition, "starts": starts})
+    ]
+    trees.check(stored, position, None if run[0] is None else (run[0], run[1]), edge)
+    return stored
 
 
 def prepare(connection: Connection, history: PartitionHistory, residents: Residents, batch: Batch) -> list[str]:

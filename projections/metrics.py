@@ -34,6 +34,11 @@ class Metrics:
         self.halted = Gauge(
             "consent_ledger_projection_halted", "1: the partition stands still.", by_partition, registry=registry
         )
+        self.tree_seconds = Counter(
+            "consent_ledger_tree_seconds",
+            "Time of projecting that went into hashing and writing trees.",
+            registry=registry,
+        )
         self.batch_seconds = Histogram(
             "consent_ledger_batch_seconds", "Time to project one batch.", buckets=_BATCH_SECONDS, registry=registry
         )

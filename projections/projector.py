@@ -4,9 +4,9 @@
     projector.open()                          # the position, from PostgreSQL, never from Kafka
     projector.project(records)                # from projector.position on; returns how far it came
 
-Each batch is decoded, sifted, judged in memory, and written with its position in one transaction (projections.write).
-Whatever goes wrong, memory is thrown away and begun again from what PostgreSQL has: also when the reply to a COMMIT was
-lost, so that nobody knows whether it happened.
+Each batch is decoded, sifted, judged in memory, and written with its tree and its position in one transaction
+(projections.write). Whatever goes wrong, memory is thrown away and begun again from what PostgreSQL has: also when the
+reply to a COMMIT was lost, so that nobody knows whether it happened.
 """
 
 import logging
@@ -15,17 +15,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from eventsourcing.postgres import PostgresTrackingRecorder
-from psycopg.rows import tuple_row
 
-from ledger.errors import LogError, UnreadableRecord
+from ledger.errors import LogError, TreeMismatch, UnreadableRecord
 from ledger.history import PartitionHistory
 from ledger.log import LogRecord, Position
+from ledger.merkle import leaf_hash
 from projections import load
 from projections.batch import decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name
 from projections.judged import BatchRows, judge_batch
 from projections.metrics import Metrics
 from projections.statements import statements
+from projections.tree import TreePlan, empty_tree, plan
 from projections.write import write
 
 _logger = logging.getLogger("consent_ledger.project")
@@ -37,9 +38,11 @@ class Judged(NamedTuple):
     """A batch between its steps: what to write, from which position on, and the record that ends it if one does."""
 
     rows: BatchRows
+    tree: TreePlan
     position: int
     unreadable: UnreadableRecord | None
     started_s: float
+    tree_s: float
 
 
 class Projector:
@@ -66,21 +69,30 @@ class Projector:
         """Throws memory away: `open` begins again from what PostgreSQL has."""
         self.position = None
         self._history = PartitionHistory(self.partition)
+        self._tree = empty_tree(self.partition)
         self._residents = load.Residents(self._history, self._facts_in_memory)
 
     def open(self) -> int:
-        """Reads the position, seeded with 0 so that there is a row to lock, and the reference facts."""
+        """Reads the position, seeded with 0 so that there is a row to lock, the tree and the reference facts.
+
+        A tree that does not fit the position halts the partition: `replay --compare` says what was altered.
+        """
         if self.position is None:
-            name = {"name": application_name(self.partition)}
-            with (
-                self._datastore.get_connection() as connection,
-                connection.cursor(row_factory=tuple_row) as cursor,
-            ):
-                cursor.execute(statements("load")["seed position"], name)
-                found = cursor.execute(statements("load")["position"], name).fetchone()
-                assert found is not None, "the position has just been seeded"
+            mismatch = None
+            with self._datastore.get_connection() as connection:
+                name = application_name(self.partition)
+                connection.execute(statements("load")["seed position"], {"name": name})
+                with connection.transaction():  # one snapshot, for another worker may be writing
+                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    position = load.position(connection, name)
+                    try:
+                        self._tree = load.tree(connection, self.partition, position)
+                    except TreeMismatch as error:
+                        mismatch = error
                 load.reference_facts(connection, self._history)
-            self.position = int(found[0])
+            self.position = position
+            if mismatch is not None:
+                self.halt(mismatch, position, "tree-mismatch")
         return self.position
 
     def project(self, records: Sequence[LogRecord]) -> int:
@@ -117,15 +129,21 @@ class Projector:
             known = load.first_records(connection, self.partition, items)
             batch = sift(self.partition, self.position, items, known)
             rows = judge_batch(connection, self._history, self._residents, batch)
-        return Judged(rows, self.position, unreadable, started)
+        tree_started_s = time.perf_counter()
+        tree = plan(self._tree, [item.offset for item in items], [leaf_hash(item.body) for item in items])
+        tree_s = time.perf_counter() - tree_started_s
+        return Judged(rows, tree, self.position, unreadable, started, tree_s)
 
     def write(self, judged: Judged) -> None:
-        """Second step, in any thread: rows and position in one transaction."""
-        write(self._recorder, judged.rows, judged.position, durable=self._durable)
+        """Second step, in any thread: rows, tree and position in one transaction."""
+        tree_s = write(self._recorder, judged.rows, judged.tree, judged.position, durable=self._durable)
+        if self._metrics is not None:
+            self._metrics.tree_seconds.inc(judged.tree_s + tree_s)
 
     def settle(self, judged: Judged) -> None:
         """Third step: what was written counts as known."""
         self.position = judged.rows.batch.end
+        self._tree = judged.tree.after
         self._residents.settle(judged.rows.touched)
         self._report(judged.rows, time.perf_counter() - judged.started_s)
         if judged.unreadable is not None:

@@ -1,7 +1,7 @@
 """A whole schema of views, read row by row in the order of its keys, in one snapshot.
 
     with Snapshot(at_schema(dsns.owner, "live")) as live:
-        live.positions, next(live.rows("timeline")).text
+        live.positions, next(live.rows("timeline")).text, live.trees.tile(3, 0, 0)
 
 For whoever compares two builds of the same log (replay.compare). Rows are streamed: memory does not grow with them.
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ledger.errors import Unavailable
+from projections import tlog
 from projections.statements import statements
 
 VIEWS = tuple(statements("compare"))
@@ -20,12 +21,14 @@ VIEWS = tuple(statements("compare"))
 
 _APPLICATION = re.compile(r"ledger\[([0-9]+)\]")
 _ROWS_AT_ONCE = 5_000
+_TILES_AT_ONCE = 200
 
 
 class KeyedRow(NamedTuple):
-    """A row as text, under a key that sorts as the server sorts it."""
+    """A row as text, under a key that sorts as the server sorts it; `position`: a record that it comes from."""
 
     key: list[str]
+    position: str | None
     text: str
 
 
@@ -40,6 +43,7 @@ class Snapshot:
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
         self.positions = _positions(self._connection)
+        self.trees = tlog.Snapshot(self._connection)
 
     def __enter__(self) -> "Snapshot":
         return self
@@ -50,10 +54,10 @@ class Snapshot:
     def rows(self, view: str) -> Iterator[KeyedRow]:
         """The rows of a view, streamed."""
         with self._connection.cursor(f"walk_{view}") as cursor:
-            cursor.itersize = _ROWS_AT_ONCE
+            cursor.itersize = _TILES_AT_ONCE if view == "tiles" else _ROWS_AT_ONCE
             cursor.execute(statements("compare")[view])
-            for key, text in cursor:
-                yield KeyedRow(key, text)
+            for row in cursor:
+                yield KeyedRow(*row)
 
 
 def positions(dsn: str) -> dict[int, int]:

@@ -77,6 +77,11 @@ class Snapshot:
 
         return read
 
+    def tile(self, partition: int, level: int, index: int) -> bytes:
+        """All that is stored of one tile; empty when there is none."""
+        row = self._one("tile", partition=partition, level=level, index=index)
+        return b"" if row is None else bytes(row[0])
+
     def leaf_index(self, position: Position) -> int | None:
         """Which leaf the record at a position is; None where the tree has none (yet, or in a gap of offsets)."""
         partition, offset = position
@@ -87,6 +92,12 @@ class Snapshot:
         index = int(row[1]) + offset - int(row[0])
         end = int(tree[0]) if row[2] is None else int(row[2])
         return index if index < end else None
+
+    def runs(self, partition: int) -> list[tuple[int, int]]:
+        """Where the leaves stand: (first offset, first leaf index) of each run of offsets, in their order."""
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(statements("tlog")["runs"], {"partition": partition}).fetchall()
+        return [(int(offset), int(index)) for offset, index in rows]
 
     def position(self, partition: int, index: int) -> Position:
         """The position of a leaf of the tree."""

@@ -1,12 +1,13 @@
-"""Writes one judged batch: rows and position in one transaction, exactly once.
+"""Writes one judged batch: rows, tree and position in one transaction, exactly once.
 
 The position is eventsourcing's tracking (`ledger[3]`, offset + 1). Its strictly rising ids do not stop two workers
 whose batches overlap, so the tracking row is locked first and compared with the position this worker stands at:
 `StaleWriter` when another one has moved it. COPY then needs no key to keep doubles out.
 
-    write(recorder, judged, position)         # raises StaleWriter; commits or leaves nothing
+    write(recorder, judged, tree, position)   # raises StaleWriter, TreeMismatch; commits or leaves nothing
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,17 +18,22 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from psycopg.rows import tuple_row
 
 from ledger.errors import StaleWriter
+from ledger.merkle import HASH_BYTES
 from projections.changes import Competition
 from projections.datastore import application_name
 from projections.judged import BatchRows
 from projections.statements import statements
+from projections.tree import TreePlan, mismatch
 
 Cursor = psycopg.Cursor[Any]
 
 
-def write(recorder: PostgresTrackingRecorder, judged: BatchRows, position: int, *, durable: bool = True) -> None:
+def write(
+    recorder: PostgresTrackingRecorder, judged: BatchRows, tree: TreePlan, position: int, *, durable: bool = True
+) -> float:
     """Writes what a batch changes and moves the partition from `position` to the batch's end.
 
+    Returns how many seconds of that the tree took.
     `durable=False` lets PostgreSQL answer before the disk has it: rows and position would be lost together, never one
     without the other.
     """
@@ -40,7 +46,11 @@ def write(recorder: PostgresTrackingRecorder, judged: BatchRows, position: int, 
             _append(cursor, judged)
             _update(cursor, judged)
             _merge(cursor, judged)
+            started_s = time.perf_counter()
+            _advance(cursor, tree, position)
+            tree_s = time.perf_counter() - started_s
         recorder._insert_tracking(tracking_cursor, Tracking(name, judged.batch.end))
+    return tree_s
 
 
 def _lock(cursor: Cursor, name: str, position: int) -> None:
@@ -89,6 +99,27 @@ def _merge(cursor: Cursor, judged: BatchRows) -> None:
     )
     for name, competition in merges:
         _execute(cursor, name, competition.rows.values())
+
+
+def _advance(cursor: Cursor, tree: TreePlan, position: int) -> None:
+    parameters = {
+        "partition": tree.after.partition,
+        "size": tree.after.frontier.size,
+        "frontier": tree.after.frontier.pack(),
+        "next_offset": tree.after.next_offset,
+        "old_size": tree.before.frontier.size,
+        "old_frontier": tree.before.frontier.pack(),
+        "old_next_offset": tree.before.next_offset,
+        "run_offsets": [offset for offset, _ in tree.runs],
+        "run_indexes": [index for _, index in tree.runs],
+        "levels": [write.tile.level for write in tree.tiles],
+        "indexes": [write.tile.index for write in tree.tiles],
+        "starts": [write.start * HASH_BYTES for write in tree.tiles],
+        "hashes": [write.data for write in tree.tiles],
+    }
+    done = cursor.execute(statements("write")["advance tree"], parameters).fetchone()
+    if done != (1, len(tree.runs), len(tree.tiles)):
+        raise mismatch(tree.after.partition, position)
 
 
 def _execute(cursor: Cursor, name: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -17,11 +17,14 @@ from ledger.errors import LogError
 from ledger.events import Event
 from ledger.history import PartitionHistory, Row, findings_bytes
 from ledger.kafka.log import KafkaLog
-from ledger.log import Entry, Log, LogRecord
+from ledger.log import Entry, Log, LogRecord, Position
+from ledger.tiles import check_tiles
 from projections import schema, worker
 from projections.schema import Dsns
+from projections.tlog import Snapshot, Trees
 from tests.property.dice import Dice
 from tests.property.strategies import random_history
+from tests.reference.tree import Tree
 
 PASSWORDS = dict.fromkeys(schema.ROLES, "only-for-tests")
 VIEWS = (
@@ -153,6 +156,27 @@ def pure_verdicts(found: Sequence[LogRecord], partition: int, known_at: int | No
         (*key, r.known_until, r.verdict.outcome, r.first_outcome, findings_bytes(r.verdict, partition).decode())
         for key, r in judged.items()
     }
+
+
+def check_trees(dsns: Dsns, logged: Mapping[int, Sequence[LogRecord]]) -> None:
+    """Whether each partition's stored tree is the one computed anew from these records, which are all that it has."""
+    with contextlib.closing(Trees(dsns.reader)) as trees, trees.snapshot() as snapshot:
+        for partition, found in logged.items():
+            check_tree(snapshot, partition, found)
+
+
+def check_tree(snapshot: Snapshot, partition: int, found: Sequence[LogRecord], positions: int = 50) -> None:
+    """Tree, every tile, and of some `positions` (evenly spread, the last too) which leaf their record is."""
+    tree = snapshot.tree(partition)
+    root = Tree([record.value for record in found]).root(len(found))
+    assert tree.frontier.size == len(found)
+    assert tree.frontier.root == root
+    assert tree.next_offset == (found[-1].position.offset + 1 if found else 0)
+    check_tiles(len(found), root, snapshot.tiles(partition))
+    for index in {*range(0, len(found), len(found) // positions + 1), *([len(found) - 1] if found else [])}:
+        assert snapshot.leaf_index(found[index].position) == index
+        assert snapshot.position(partition, index) == found[index].position
+    assert snapshot.leaf_index(Position(partition, tree.next_offset)) is None
 
 
 def renamed(event: Event, number: int) -> Event:

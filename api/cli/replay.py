@@ -6,7 +6,8 @@
 
 Needs CONSENT_LEDGER_KAFKA and CONSENT_LEDGER_OWNER_DATABASE, the role `ledger_owner`: it makes a schema beside the live
 one. Readers notice nothing. Exit: 0 no difference; 1 a row differs; 3 when not everything could be rebuilt, or when
-there was nothing to compare. Rows may hold what is about residents, so they are shown only with `--show-rows`.
+there was nothing to compare. A difference is named by position; rows may hold what is about residents, so they are
+shown only with `--show-rows`.
 """
 
 import threading
@@ -20,7 +21,7 @@ from api.cli.operator import OWNER_DATABASE, secret_setting
 
 if TYPE_CHECKING:  # imported where they are used: other commands start without the servers' code
     from projections.worker import Progress
-    from replay.compare import Comparison
+    from replay.compare import Comparison, Difference
 
 _LOOK_EVERY_S = 0.2
 _Result = TypeVar("_Result")
@@ -102,6 +103,8 @@ def _report(found: "Comparison", show_rows: bool) -> None:
         for view in found.views:
             differs = f"{view.different} DIFFER" if view.different else "no difference"
             out.data(f"{view.name:16} {view.live_rows} live, {view.rebuilt_rows} rebuilt, {differs}")
+            if view.first is not None:
+                out.data(f"  first:   {_place(view.first)}")
             if view.first is not None and show_rows:
                 out.data(f"  live:    {view.first.live or '(no such row)'}")
                 out.data(f"  rebuilt: {view.first.rebuilt or '(no such row)'}")
@@ -117,6 +120,12 @@ def _report(found: "Comparison", show_rows: bool) -> None:
     out.say(f"{found.events} records replayed; the live views are what the log says")
 
 
+def _place(first: "Difference") -> str:
+    """Where the first difference is."""
+    records = first.records or "no record of the log"
+    return records if first.tile is None else f"{records} in {first.tile}"
+
+
 def _json(found: "Comparison", show_rows: bool) -> dict[str, Any]:
     views = []
     for view in found.views:
@@ -126,8 +135,10 @@ def _json(found: "Comparison", show_rows: bool) -> dict[str, Any]:
             "rebuilt_rows": view.rebuilt_rows,
             "different": view.different,
         }
-        if view.first is not None and show_rows:
-            said["first"] = view.first._asdict()
+        if view.first is not None:
+            said["first"] = {"records": view.first.records, "tile": view.first.tile}
+            if show_rows:
+                said["first"] |= {"live": view.first.live, "rebuilt": view.first.rebuilt}
         views.append(said)
     return {
         "equal": found.equal,

@@ -6,6 +6,29 @@ SELECT notification_id FROM tracking WHERE application_name = %(name)s
 -- name: seed position
 INSERT INTO tracking (application_name, notification_id) VALUES (%(name)s, 0) ON CONFLICT DO NOTHING
 
+-- name: tree
+SELECT t.size, t.frontier, t.next_offset, r.first_offset, r.first_index
+FROM (VALUES (%(partition)s::integer)) AS wanted ("partition")
+LEFT JOIN trees t USING ("partition")
+LEFT JOIN LATERAL (
+    SELECT first_offset, first_index
+    FROM leaf_runs
+    WHERE leaf_runs."partition" = wanted."partition"
+    ORDER BY first_offset DESC
+    LIMIT 1
+) AS r ON true
+
+-- name: tree edge
+SELECT t.level, t.index, t.hashes
+FROM unnest(%(starts)s::bigint[]) WITH ORDINALITY AS edge (start, number)
+CROSS JOIN LATERAL (
+    SELECT level, index, hashes
+    FROM tiles
+    WHERE "partition" = %(partition)s AND level = edge.number - 1 AND index >= edge.start
+    ORDER BY index
+    LIMIT 2
+) AS t
+
 -- name: first records
 SELECT "offset", source, id, subject, body
 FROM timeline

@@ -21,6 +21,44 @@ COPY holdings ("offset", occurred, "partition", subject, category, source, purpo
 -- name: copy withheld
 COPY withheld ("partition", "offset", subject, about_source, about_id, citation, until) FROM STDIN
 
+-- name: advance tree
+-- All of a batch's tree in one statement. It counts what it did: less than what was given means that the tree, its runs
+-- or its tiles were not as the worker knew them, and the transaction is given up.
+WITH tree AS (
+    INSERT INTO trees AS held ("partition", size, frontier, next_offset)
+    SELECT %(partition)s::integer, %(size)s::bigint, %(frontier)b::bytea, %(next_offset)s::bigint
+    WHERE %(old_size)s::bigint = 0 OR EXISTS (SELECT FROM trees WHERE "partition" = %(partition)s::integer)
+    ON CONFLICT ("partition") DO UPDATE
+    SET size = excluded.size, frontier = excluded.frontier, next_offset = excluded.next_offset
+    WHERE held.size = %(old_size)s::bigint AND held.frontier = %(old_frontier)b::bytea
+      AND held.next_offset = %(old_next_offset)s::bigint
+    RETURNING 1
+), runs AS (
+    INSERT INTO leaf_runs ("partition", first_offset, first_index)
+    SELECT %(partition)s::integer, first_offset, first_index
+    FROM unnest(%(run_offsets)s::bigint[], %(run_indexes)s::bigint[]) AS run (first_offset, first_index)
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+), given AS MATERIALIZED (
+    SELECT level, index, start, hashes
+    FROM unnest(%(levels)s::smallint[], %(indexes)s::bigint[], %(starts)s::integer[], %(hashes)b::bytea[])
+         AS given (level, index, start, hashes)
+), added AS (
+    INSERT INTO tiles ("partition", level, index, hashes)
+    SELECT %(partition)s::integer, level, index, hashes FROM given WHERE start = 0
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+), grown AS (
+    UPDATE tiles AS held
+    SET hashes = held.hashes || given.hashes
+    FROM given
+    WHERE given.start > 0 AND held."partition" = %(partition)s::integer AND held.level = given.level
+      AND held.index = given.index AND octet_length(held.hashes) = given.start
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM tree), (SELECT count(*) FROM runs),
+       (SELECT count(*) FROM added) + (SELECT count(*) FROM grown)
+
 -- name: close verdicts
 UPDATE verdicts AS held
 SET known_until = closed.known_until

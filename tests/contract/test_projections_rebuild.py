@@ -1,5 +1,6 @@
 """What a rebuild promises: the log alone makes the same rows, whatever the machine; and a changed row is found."""
 
+import re
 from collections.abc import Callable
 
 import psycopg
@@ -67,15 +68,15 @@ PUT_IN = (
 
 
 @pytest.mark.parametrize(
-    ("view", "tamper"),
+    ("view", "tamper", "named"),
     [
-        ("verdicts", "UPDATE verdicts SET outcome = 'consistent' WHERE outcome = 'inconsistent'"),
-        ("timeline", 'DELETE FROM timeline WHERE "offset" = 3'),
-        ("consents", PUT_IN),
+        ("verdicts", "UPDATE verdicts SET outcome = 'consistent' WHERE outcome = 'inconsistent'", "[0-2]-[0-9]+"),
+        ("timeline", 'DELETE FROM timeline WHERE "offset" = 3', "0-3"),
+        ("consents", PUT_IN, "0-1"),
     ],
 )
 def test_compare_names_the_first_row_that_was_changed_lost_or_put_in(
-    kafka_address: str, fresh_database: str, log: KafkaLog, topic: str, view: str, tamper: str
+    kafka_address: str, fresh_database: str, log: KafkaLog, topic: str, view: str, tamper: str, named: str
 ) -> None:
     dsns = new_schema(fresh_database)
     project(kafka_address, topic, dsns, log)
@@ -87,6 +88,8 @@ def test_compare_names_the_first_row_that_was_changed_lost_or_put_in(
     assert [(v.name, v.different) for v in found.views if v.different] == [(view, changed)]
     [first] = [v.first for v in found.views if v.first is not None]
     assert first.live != first.rebuilt
+    assert first.records is not None
+    assert re.fullmatch(named, first.records)
 
 
 def test_rows_are_the_same_under_any_hash_seed(

@@ -18,6 +18,7 @@ from projections.projector import Projector
 from projections.schema import Dsns
 from tests.projected import (
     append,
+    check_trees,
     following,
     history,
     many,
@@ -80,23 +81,29 @@ def test_a_record_that_cannot_be_read_stops_its_partition_and_no_other(
 
 
 def test_a_log_that_has_become_shorter_stops_its_partition(
-    kafka_address: str, log: KafkaLog, topic: str, dsns: Dsns
+    kafka_address: str,
+    log: KafkaLog,
+    topic: str,
+    dsns: Dsns,
+    make_topic: Callable[..., str],
+    make_log: Callable[..., KafkaLog],
 ) -> None:
     append(log, 0, history(4, 0))
     append(log, 1, history(5, 1))
     project(kafka_address, topic, dsns, log)
-    with psycopg.connect(dsns.owner) as connection:
-        connection.execute("UPDATE tracking SET notification_id = 100000 WHERE application_name = 'ledger[0]'")
-    append(log, 1, many(1, 6, 1))
+    shorter_topic = make_topic(PARTITIONS)
+    shorter = make_log(topic=shorter_topic)
+    append(shorter, 0, history(4, 0)[:-1])
+    append(shorter, 1, [*history(5, 1), *many(1, 6, 1)])
     halted = worker.run(
         kafka_address,
         dsns.projector,
         schema_of(dsns),
-        until={0: 100_001, 1: log.head(1)},
-        settings=worker.Settings(topic=topic),
+        until={0: log.head(0), 1: shorter.head(1)},
+        settings=worker.Settings(topic=shorter_topic),
     )
     assert list(halted) == [0]
-    assert rowwise.positions(dsns.owner)[1] == log.head(1)
+    assert rowwise.positions(dsns.owner)[1] == shorter.head(1)
     with psycopg.connect(dsns.reader) as connection:
         assert connection.execute("SELECT code FROM halted").fetchall() == [("missing-records",)]
 
@@ -114,12 +121,15 @@ def test_of_two_workers_on_one_partition_one_is_told_that_it_is_stale(log: Kafka
             second.project(found[:30])
         with pytest.raises(StaleWriter):
             second.project(found[:40])
+        check_trees(dsns, {0: found[:40]})
         second.forget()
         assert second.open() == 40
         second.project(found[40:])
+        check_trees(dsns, {0: found})
         with pytest.raises(StaleWriter):
             first.project(found[40:])
     assert verdict_rows(dsns, 0) == pure_verdicts(found, 0)
+    check_trees(dsns, {0: found})
 
 
 def test_connections_cut_at_any_moment_lose_and_double_nothing(
@@ -146,6 +156,7 @@ def test_connections_cut_at_any_moment_lose_and_double_nothing(
     assert progress.retries > 0
     for partition in range(PARTITIONS):
         assert verdict_rows(dsns, partition) == pure_verdicts(records(log, partition), partition)
+    check_trees(dsns, {p: records(log, p) for p in range(PARTITIONS)})
 
 
 def test_sigterm_stops_the_worker_between_batches_and_it_goes_on_where_it_was(
