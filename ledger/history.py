@@ -136,7 +136,7 @@ class PartitionHistory:
                 for i in range(at, len(resident.judged)):
                     changed += self._rejudge(resident, i, offset)
         if event.kind in e.JUDGED:
-            verdict = self._assess(event, resident, None)
+            verdict = self.assess(event, resident, None)
             row = Row(offset, offset, None, event, verdict.outcome, verdict)
             insort(resident.judged, row, key=_order)
             changed.append(row)
@@ -154,15 +154,15 @@ class PartitionHistory:
 
     def _rejudge(self, resident: Resident, i: int, offset: int) -> list[Row]:
         row = resident.judged[i]
-        verdict = self._assess(row.event, resident, row.first_outcome)
+        verdict = self.assess(row.event, resident, row.first_outcome)
         if verdict == row.verdict:
             return []
         row.known_until = offset
         opened = resident.judged[i] = Row(row.offset, offset, None, row.event, row.first_outcome, verdict)
         return [row, opened]
 
-    def _assess(self, event: e.Event, resident: Resident, first_outcome: str | None) -> Verdict:
-        """The verdict as of now, with the cautions that outcomes alone decide."""
+    def assess(self, event: e.Event, resident: Resident, first_outcome: str | None) -> Verdict:
+        """The verdict by what is known now, with the cautions that outcomes alone decide; changes nothing."""
         facts, rules = resident.facts, self.rules
         verdict = judge(event, facts.full, rules.full)
         cautions = []

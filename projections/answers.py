@@ -234,9 +234,11 @@ class View:
         found = await self._ask(name, parameters, make)
         return found[0] if found else None
 
-    async def _ask(self, name: str, parameters: dict[str, Any], make: Callable[..., _Row]) -> list[_Row]:
+    async def _ask(
+        self, name: str, parameters: dict[str, Any], make: Callable[..., _Row], file: str = "answers"
+    ) -> list[_Row]:
         async with self._connection.cursor(row_factory=args_row(make)) as cursor:
-            await cursor.execute(statements("answers")[name], parameters)
+            await cursor.execute(statements(file)[name], parameters)
             return await cursor.fetchall()
 
 

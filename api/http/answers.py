@@ -5,9 +5,19 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, health, public, records, residents, views
+from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
 
 
 def routers() -> list[APIRouter]:
     """The routers; the first opens the views that the others ask."""
-    return [views.router, health.router, public.router, records.router, residents.router, check.router]
+    return [
+        views.router,
+        health.router,
+        public.router,
+        records.router,
+        evidence.router,
+        residents.router,
+        check.router,
+        tlog.router,
+        erasing.router,
+    ]

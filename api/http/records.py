@@ -93,16 +93,16 @@ async def find_record(request: Request) -> Response:
 async def get_record(request: Request, position: str) -> Response:
     """The record at a position."""
     only(request.query_params.multi_items(), ())
-    readable = await _readable(request, position)
-    if isinstance(readable, Response):
-        return readable
-    reader, record = readable
+    found = await readable(request, position)
+    if isinstance(found, Response):
+        return found
+    reader, record = found
     if record.subject is not None:
         await announce(request, reader, record.subject, f"record/{record.position}")
     async with seen_by(request, reader) as view:
-        hidden = await _hidden(request, view, reader, record)
-    if hidden is not None:
-        return hidden
+        instead = await hidden(request, view, reader, record)
+    if instead is not None:
+        return instead
     return answer(request, record.body, etag(record.body), media_type=RECORD_TYPE)
 
 
@@ -117,10 +117,10 @@ async def get_verdict(request: Request, position: str) -> Response:
     """The verdict of the event at a position: as it is now, or as it was known at another position."""
     query = only(request.query_params.multi_items(), ("known_at",))
     asked = parse_position(query["known_at"], "known_at") if "known_at" in query else None
-    readable = await _readable(request, position)
-    if isinstance(readable, Response):
-        return readable
-    reader, record = readable
+    found = await readable(request, position)
+    if isinstance(found, Response):
+        return found
+    reader, record = found
     at = record.position
     if asked is not None and asked.partition != at.partition:
         raise Malformed([Problem("known_at", "another-partition")], "known_at is a position of the event's partition")
@@ -129,28 +129,28 @@ async def get_verdict(request: Request, position: str) -> Response:
     if record.subject is not None:
         await announce(request, reader, record.subject, f"verdict/{at}")
     async with seen_by(request, reader) as view:
-        hidden = await _hidden(request, view, reader, record)
+        instead = await hidden(request, view, reader, record)
         first_unread = (await view.projected()).get(at.partition, 0)
         known_at = first_unread - 1 if asked is None else asked.offset
-        verdict = None if hidden else await view.verdict(at, known_at)
+        verdict = None if instead else await view.verdict(at, known_at)
         held = await held_back(view, str(record.subject), runtime_of(request).clock()) if reader.own else HeldBack()
-    if hidden is not None:
-        return hidden
+    if instead is not None:
+        return instead
     if record.kind not in JUDGED:
-        return _none("not-judged")
+        return none_such("not-judged")
     if verdict is None:
-        return _none("not-recorded-then")
-    found = verdict._replace(findings=held.uncited(verdict.findings)).json(known_at)
-    body = orjson.dumps(found)
+        return none_such("not-recorded-then")
+    shown = verdict._replace(findings=held.uncited(verdict.findings)).json(known_at)
+    body = orjson.dumps(shown)
     headers = complete_through(at.partition, first_unread)
     if asked is not None:
         return answer(request, body, etag(body), headers)
     # How far the views reach moves with every record; the verdict itself does not.
-    tag = etag(orjson.dumps({**found, "known_at": None}), weak=True)
+    tag = etag(orjson.dumps({**shown, "known_at": None}), weak=True)
     return answer(request, body, tag, headers)
 
 
-async def _readable(request: Request, text: str) -> tuple[Reader, Record] | Response:
+async def readable(request: Request, text: str) -> tuple[Reader, Record] | Response:
     """The record that the path names, and the caller as its reader; the answer when it counts for nothing, as it
     repeats another; raises what refuses the caller."""
     principal = await principal_of(request)
@@ -166,7 +166,7 @@ async def _readable(request: Request, text: str) -> tuple[Reader, Record] | Resp
             return _reader_of(principal, record), record
         if first is not None:
             admit(principal, first.subject)
-            return _none("repeat", {"position": str(first.position)})
+            return none_such("repeat", {"position": str(first.position)})
         if not last_look:  # the views may come by while we ask the log
             await must_have_come(request, position)
     raise NotFound("there is no record at this position")
@@ -178,7 +178,7 @@ def _reader_of(principal: Principal, record: Record) -> Reader:
     return admit(principal, record.subject)
 
 
-async def _hidden(request: Request, view: View, reader: Reader, record: Record) -> Response | None:
+async def hidden(request: Request, view: View, reader: Reader, record: Record) -> Response | None:
     """What the resident gets instead of an entry that a law holds back."""
     if not reader.own or record.subject is None:
         return None
@@ -191,7 +191,7 @@ async def _hidden(request: Request, view: View, reader: Reader, record: Record) 
     return answer(request, body, etag(body))
 
 
-def _none(code: str, extra: dict[str, Any] | None = None) -> Response:
+def none_such(code: str, extra: dict[str, Any] | None = None) -> Response:
     """404 that says why there is no verdict."""
     return problems.response(problems.document(problems.NOT_FOUND, [Problem("position", code)], extra))
 

@@ -1,10 +1,12 @@
 package interop
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +23,7 @@ import (
 )
 
 // The folder: origin, vkey, skey, records (one a line), checkpoint, older-checkpoint,
-// tile/..., proofs/<index>.tlog-proof, consistency.json (base64 hashes), receipt, receipts-vkey.
+// tile/..., proofs/<index>.tlog-proof, consistency.json (base64 hashes), receipt, receipts-vkey, evidence.zip.
 
 const tileHeight = 8
 
@@ -304,5 +306,53 @@ func TestReceiptOpens(t *testing.T) {
 	lines := strings.Split(opened.Text, "\n")
 	if lines[0] != "consent-ledger/receipt/v1" || lines[2] != base64.StdEncoding.EncodeToString(leaf) {
 		t.Fatalf("receipt says\n%s", opened.Text)
+	}
+}
+
+func TestEveryRecordOfABundleIsInTheSignedTree(t *testing.T) {
+	opened, err := zip.OpenReader(path("evidence.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	entries := map[string][]byte{}
+	for _, file := range opened.File {
+		reader, err := file.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entries[file.Name], err = io.ReadAll(reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var manifest struct {
+		Records []struct {
+			Position  string `json:"position"`
+			LeafIndex uint64 `json:"leaf_index"`
+		} `json:"records"`
+	}
+	if err := json.Unmarshal(entries["manifest.json"], &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1+2*len(manifest.Records) || len(manifest.Records) != 4 {
+		t.Fatalf("%d entries for %d records", len(entries), len(manifest.Records))
+	}
+	for _, record := range manifest.Records {
+		var found fproof.TLogProof
+		if err := found.Unmarshal(entries["proofs/"+record.Position+".tlog-proof"]); err != nil {
+			t.Fatal(err)
+		}
+		signed := checkpoint(t, found.Checkpoint)
+		var hashes [][]byte
+		for _, hash := range found.Hashes {
+			hashes = append(hashes, hash[:])
+		}
+		leaf := rfc6962.DefaultHasher.HashLeaf(entries["records/"+record.Position+".json"])
+		if found.Index != record.LeafIndex {
+			t.Fatalf("%s: leaf %d is proven", record.Position, found.Index)
+		}
+		if err := proof.VerifyInclusion(rfc6962.DefaultHasher, found.Index, signed.Size, leaf, hashes, signed.Hash); err != nil {
+			t.Fatalf("%s: %v", record.Position, err)
+		}
 	}
 }

@@ -20,15 +20,17 @@ from ledger.note import Signer
 from ledger.proving import prove_consistency, prove_inclusions, root_at
 from ledger.tiles import TileTree, writes
 from ledger.tlog_proof import SUFFIX, TlogProof
+from tests.bundles import Partition
 
 HERE = Path(__file__).resolve().parent
+EXAMPLE = HERE.parent / "vectors" / "examples" / "v01-stated-purpose.ndjson"
 # Three levels of tiles, each with a partial one at the right edge.
 OLDER, SIZE = 65_000, 70_000
 PARTITION = 3
 
 
 def write_log(folder: Path) -> None:
-    """A log as `interop_test.go` reads it: records, tiles, two checkpoints, proofs, a receipt."""
+    """A log as `interop_test.go` reads it: records, tiles, two checkpoints, proofs, a receipt, an evidence bundle."""
     signer, receipt_signer = Signer.generate("ledger.example"), Signer.generate("ledger.example/receipts")
     records = [orjson.dumps({"record": number}) for number in range(SIZE)]
     leaves = [leaf_hash(record) for record in records]
@@ -58,6 +60,7 @@ def write_log(folder: Path) -> None:
         "consistency.json": orjson.dumps(consistency),
         "receipt": receipts.issue([line], receipt_signer).encode(),
         "receipts-vkey": receipt_signer.verifier.vkey.encode(),
+        "evidence.zip": Partition(enumerate(EXAMPLE.read_bytes().splitlines()), PARTITION, signer).bundle(3),
     }.items():
         (folder / name).write_bytes(data)
 
