@@ -18,10 +18,11 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
-from ledger.errors import ConfigurationError
+from ledger.errors import ConfigurationError, InvalidNote
 from ledger.note import Signer, Verifier
 from ledger.receipts import KEY_NAME_SUFFIX
-from ledger.vault.keys import KeyEncryptionKey
+from ledger.vault import kms
+from ledger.vault.keys import KeyEncryptionKey, KeyRing, KeyWrapper
 
 PREFIX = "CONSENT_LEDGER_"
 CONFIG_FILE = PREFIX + "CONFIG"
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     ledger_name: str = Field("consent-ledger.local", description="the ledger's name, in checkpoints and receipts")
     kafka: str = Field("", description="Kafka's bootstrap servers, host:port,…")
     topic: str = Field("ledger.events", description="the topic that holds the record")
+    checkpoints_topic: str = Field("ledger.checkpoints", description="the topic of signed checkpoints")
     partitions: int = Field(6, ge=1, le=10_000, description="how many partitions the record's topic has")
     database: str = Field("", description="connection string of the views, role ledger_reader")
     vault_database: str = Field("", description="connection string of the vault, role ledger_vault")
@@ -102,6 +104,21 @@ class Settings(BaseSettings):
         """The vault's key-encryption key; raises `ConfigurationError`."""
         return KeyEncryptionKey.parse(_secret("VAULT_KEY", self.vault_key, self.vault_key_file))
 
+    def key_wrapper(self) -> KeyRing:
+        """What wraps residents' keys: the vault's key, or the service named instead; older keys still unwrap.
+
+        Raises `ConfigurationError`.
+        """
+        older: list[KeyWrapper] = []
+        if self.vault_old_keys_file is not None:
+            lines = _secret("VAULT_OLD_KEYS", None, self.vault_old_keys_file).splitlines()
+            older += [KeyEncryptionKey.parse(line) for line in lines if line.strip()]
+        if not self.vault_kms:
+            return KeyRing(self.key_encryption_key(), older)
+        if self.vault_key is not None or self.vault_key_file is not None:
+            older.append(self.key_encryption_key())  # what it wrapped before the service came
+        return KeyRing(kms.load(self.vault_kms), older)
+
     def receipts_signer(self) -> Signer:
         """The key that signs receipts; raises `ConfigurationError` when it is not this ledger's."""
         signer = Signer.parse(_secret("RECEIPTS_KEY", self.receipts_key, self.receipts_key_file))
@@ -119,7 +136,10 @@ class Settings(BaseSettings):
     def checkpoint_signers(self) -> list[Signer]:
         """The keys that sign checkpoints: one, or two while a key is being replaced; raises `ConfigurationError`."""
         text = _secret("CHECKPOINT_KEY", self.checkpoint_key, self.checkpoint_key_file)
-        signers = [Signer.parse(line) for line in text.split("\n") if line.strip()]
+        try:
+            signers = [Signer.parse(line) for line in text.split("\n") if line.strip()]
+        except InvalidNote as error:
+            raise ConfigurationError(f"{PREFIX}CHECKPOINT_KEY: {error}") from None
         if not 1 <= len(signers) <= 2:
             raise ConfigurationError(f"{PREFIX}CHECKPOINT_KEY holds one key, or two while one replaces the other")
         if any(signer.name != self.ledger_name for signer in signers):
@@ -130,7 +150,10 @@ class Settings(BaseSettings):
 
     def checkpoint_verifiers(self) -> list[Verifier]:
         """The keys that checkpoints may be signed with, none where none are named; raises `ConfigurationError`."""
-        verifiers = [Verifier.parse(vkey) for vkey in self.checkpoint_vkeys]
+        try:
+            verifiers = [Verifier.parse(vkey) for vkey in dict.fromkeys(self.checkpoint_vkeys)]
+        except InvalidNote as error:
+            raise ConfigurationError(f"{PREFIX}CHECKPOINT_VKEYS: {error}") from None
         if any(verifier.name != self.ledger_name for verifier in verifiers):
             raise ConfigurationError(
                 f"a key of {PREFIX}CHECKPOINT_VKEYS is not named after the ledger: it must be {self.ledger_name}"

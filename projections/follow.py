@@ -23,7 +23,8 @@ from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from projections.application import application
 from projections.schema import PROJECTIONS
-from projections.worker import FAULTS, stopped_by_signals
+from projections.stopping import stopped_by_signals
+from projections.worker import FAULTS
 
 _logger = logging.getLogger("consent_ledger.follow")
 FIRST_WAIT_S, LONGEST_WAIT_S, LOOK_EVERY_S = 0.2, 10.0, 0.2

@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from ledger.errors import LogError, NotYet
 from ledger.kafka.group import Membership
 from projections.metrics import Metrics
-from projections.worker import Progress, Settings, run, stopped_by_signals
+from projections.stopping import stopped_by_signals
+from projections.worker import Progress, Settings, run
 
 _logger = logging.getLogger("consent_ledger.project")
 GROUP_PREFIX = "ledger.project."

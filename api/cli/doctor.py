@@ -10,7 +10,6 @@ asked. Prints no secret and nothing of any resident.
 
 import asyncio
 import contextlib
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -49,7 +48,7 @@ def doctor(
         list[str] | None, typer.Option("--only", metavar="CHECK", help="Only this check; may be given again.")
     ] = None,
 ) -> None:
-    """Check broker, topics, database, views, lag, keys, clock and installation; say what is wrong and what to do."""
+    """Check broker, topics, database, views, lag, signer, keys, clock, installation; say what is wrong, what to do."""
     from api.cli.serve import load_settings
 
     out = console.get()
@@ -96,6 +95,7 @@ def _broker(settings: "Settings") -> Iterator[Finding]:
         raise ConfigurationError("no broker is named: set CONSENT_LEDGER_KAFKA")
     wanted = topics.ledger_topics(settings.partitions)
     wanted[settings.topic] = wanted.pop(topics.EVENTS)
+    wanted[settings.checkpoints_topic] = wanted.pop(topics.CHECKPOINTS)
     found = topics.differences(settings.kafka, wanted)
     for difference in found:
         if difference.found is None:
@@ -169,23 +169,21 @@ def _vault(settings: "Settings") -> Iterator[Finding]:
 
     if not settings.vault_database:
         raise ConfigurationError("no vault is named: set CONSENT_LEDGER_VAULT_DATABASE")
-    with contextlib.closing(VaultStore(settings.vault_database, settings.key_encryption_key(), 1)) as vault:
+    with contextlib.closing(VaultStore(settings.vault_database, settings.key_wrapper(), 1)) as vault:
         vault.keys_by_id([])
     yield Finding("vault", OK, "the vault answers")
 
 
 def _keys(settings: "Settings") -> Iterator[Finding]:
-    yield Finding("keys", OK, f"receipts are signed as {settings.receipts_signer().name}")
-    for name, path in (("VAULT_KEY_FILE", settings.vault_key_file), ("RECEIPTS_KEY_FILE", settings.receipts_key_file)):
-        if path is not None and _others_may_read(path):
-            yield Finding("keys", WRONG, f"others may read the file of CONSENT_LEDGER_{name}", "chmod 600 it")
+    from api.cli import doctor_signer
+
+    return doctor_signer.keys(settings)
 
 
-def _others_may_read(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
-    except OSError:
-        return False
+def _signer(settings: "Settings") -> Iterator[Finding]:
+    from api.cli import doctor_signer
+
+    return doctor_signer.signer(settings)
 
 
 def _issuer(settings: "Settings") -> Iterator[Finding]:
@@ -223,6 +221,7 @@ CHECKS: dict[str, Check] = {
     "broker": _broker,
     "database": _database,
     "lag": _lag,
+    "signer": _signer,
     "vault": _vault,
     "keys": _keys,
     "issuer": _issuer,

@@ -71,6 +71,7 @@ def setup(
         secret_setting(SETUP_DATABASE),
         passwords,
         topic=settings.topic,
+        checkpoints_topic=settings.checkpoints_topic,
         partitions=settings.partitions,
     )
     if out.json:

@@ -32,11 +32,13 @@ def provision(
     passwords: Mapping[str, str],
     *,
     topic: str = topics.EVENTS,
+    checkpoints_topic: str = topics.CHECKPOINTS,
     partitions: int = topics.DEFAULT_PARTITIONS,
 ) -> Provisioned:
     """Makes what is missing; changes no topic that is there. `passwords` by role name."""
     wanted = topics.ledger_topics(partitions)
     wanted[topic] = wanted.pop(topics.EVENTS)
+    wanted[checkpoints_topic] = wanted.pop(topics.CHECKPOINTS)
     made = topics.create(bootstrap, wanted)
     dsns = schema.prepare(superuser_dsn, {role: passwords[role] for role in schema.ROLES})
     return Provisioned(dsns, store.install(superuser_dsn, passwords[VAULT_ROLE]), made)

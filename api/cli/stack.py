@@ -1,4 +1,4 @@
-"""The whole product on this machine: broker, database, tables, keys, issuer, API and worker, from one data directory.
+"""The whole product on this machine: broker, database, tables, keys, issuer, API, worker and signer, in one folder.
 
     with opened(Path("data"), port=None, say=print) as stack:
         stack.url, stack.tokens()
@@ -47,7 +47,20 @@ LEDGER_NAME = "consent-ledger.local"
 DEFAULT_PORT = 8080
 READY_S = 60.0
 VIEWS_S = 120.0
+CHECKPOINTS_S = 30.0
 _LOCK_WAIT_S = 60.0
+# Each process gets the keys and passwords of its own work: as in production, where they are on hosts of their own.
+_OF_THE_SIGNER = ("signer_database", "checkpoint_key_file")
+_OF_THE_VAULT = ("vault_database", "vault_key_file")
+_SIGNER_KNOWS = (
+    *_OF_THE_SIGNER,
+    "ledger_name",
+    "kafka",
+    "checkpoints_topic",
+    "checkpoint_vkeys",
+    "checkpoint_every_s",
+    "log_level",
+)
 Say = Callable[[str], None]
 
 
@@ -77,6 +90,7 @@ class Stack:
             "service": self.issuer.service("dev-service"),
             "auditor": self.issuer.auditor(),
             "operator": self.issuer.operator(),
+            "second_operator": self.issuer.operator("operator-2"),
             "residents": {subject: self.issuer.resident(subject) for subject in self.subjects},
         }
 
@@ -87,27 +101,50 @@ class Stack:
             if not process.alive(server):
                 raise LocalServerError(f"{name} has ended by itself; its log is in {self.folder / name.lower()}")
 
-    def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
+    def wait_until(self, done: Callable[[], bool], what: str, timeout_s: float, why: Sequence[str] = ()) -> None:
         """Waits for something, and no longer than until a part ends; raises `LocalServerError`."""
         deadline = time.monotonic() + timeout_s
         while not done():
             self.check()
             if time.monotonic() > deadline:
-                raise LocalServerError(f"{what} within {timeout_s:.0f} s; the logs are in {self.folder / 'logs'}")
+                said = "; ".join([f"{what} within {timeout_s:.0f} s", *why])
+                raise LocalServerError(f"{said}; the logs are in {self.folder / 'logs'}")
             time.sleep(0.05)
 
     def wait_for_api(self) -> None:
-        """Waits until the API says that it is ready."""
+        """Waits until the API says that it is ready. A log that differs from its checkpoints is an error at once."""
+        failing: list[str] = []
         headers = {"authorization": f"Bearer {self.issuer.operator()}"}
         with httpx.Client(base_url=self.url, headers=headers, timeout=5.0, trust_env=False) as client:
 
             def ready() -> bool:
                 try:
-                    return client.get("/readyz").status_code == 200
+                    answer = client.get("/readyz")
                 except httpx.TransportError:
                     return False
+                if answer.status_code == 200:
+                    return True
+                parts: dict[str, dict[str, Any]] = answer.json().get("parts", {})
+                failing[:] = [f"{name}: {part.get('problem')}" for name, part in parts.items() if not part["ok"]]
+                if parts.get("log", {}).get("differs_at"):  # this does not pass
+                    raise LocalServerError(str(parts["log"]["problem"]))
+                return False
 
-            self.wait_until(ready, "the API did not become ready", READY_S)
+            self.wait_until(ready, "the API did not become ready", READY_S, failing)
+
+    def wait_for_checkpoints(self, timeout_s: float = CHECKPOINTS_S) -> list[int]:
+        """Waits until all that the views have now is signed; returns the partitions of which it is not, in the end."""
+        from projections.signer_store import coverage
+
+        wanted = {p: found.tree_size for p, found in coverage(self.settings.database).items()}
+        deadline = time.monotonic() + timeout_s
+        while True:
+            signed = {p: found.signed_size for p, found in coverage(self.settings.database).items()}
+            left = [p for p, size in wanted.items() if signed.get(p, 0) < size]
+            if not left or time.monotonic() > deadline:
+                return left
+            self.check()
+            time.sleep(0.05)
 
     def wait_for_views(self) -> None:
         """Waits until the views have all that is in the log now."""
@@ -177,7 +214,7 @@ def _lock(lock: int, folder: Path) -> None:
 def opened(
     wanted: Path | None, *, port: int | None, say: Say, subjects: Sequence[str] = (), partitions: int = 6
 ) -> Iterator[Stack]:
-    """Starts broker, database and worker, then what `Stack.serve` starts; stops all at the end."""
+    """Starts broker, database, worker and signer, then what `serve` starts; stops all at the end."""
     with contextlib.ExitStack() as exits:
         exits.enter_context(_hangup_as_interrupt())
         exits.enter_context(process.terminated_as_interrupted())
@@ -206,8 +243,13 @@ def opened(
         say("starting the projection worker")
         # One worker has every partition: a group would only make a restart wait for the last one's session to end.
         every = ",".join(map(str, range(partitions)))
-        as_projector = {**environment(settings), "CONSENT_LEDGER_DATABASE": made.dsns.projector}
+        as_projector = {
+            **environment(settings, without=(*_OF_THE_SIGNER, *_OF_THE_VAULT, "receipts_key_file")),
+            "CONSENT_LEDGER_DATABASE": made.dsns.projector,
+        }
         children.start("project", ["project", "--partitions", every], as_projector)
+        say("starting the signer")
+        children.start("sign", ["sign"], environment(settings, only=_SIGNER_KNOWS))
         _keep_settings(stack)
         yield stack
 
@@ -231,14 +273,16 @@ def _quoted(value: str) -> str:
 def serve(stack: Stack, say: Say) -> None:
     """Starts the API and waits until it answers."""
     say("starting the API")
-    stack.children.start("api", ["serve"], environment(stack.settings))
+    stack.children.start("api", ["serve"], environment(stack.settings, without=_OF_THE_SIGNER))
     stack.wait_for_api()
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, str]:
     """The settings as a child process reads them: only those that differ from the defaults, secrets by file."""
     found = {}
     for name in sorted(settings.model_fields_set):
+        if name in without or (only and name not in only):
+            continue
         value = getattr(settings, name)
         if value is not None:
             listed = isinstance(value, tuple)
@@ -290,6 +334,8 @@ def _settings(folder: Path, kafka: str, made: provision.Provisioned, partitions:
     return Settings(
         # What the environment may hold for a real ledger plays no part in this one.
         vault_key=None,
+        vault_old_keys_file=None,
+        vault_kms="",
         receipts_key=None,
         checkpoint_key=None,
         jwks_url="",

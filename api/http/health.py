@@ -3,11 +3,13 @@
     GET /readyz  ->  503 {"ready": false, "failing": ["vault"], "parts": {"log": {"ok": true}, …,
                           "vault": {"ok": false, "problem": "the vault cannot be reached"}}}
 
-`/livez` and `/readyz` are open, as probes carry no token, and say nothing of anybody; `/metrics` needs the scope
-`operate`. No label of a metric names a resident, a source or an id.
+Checkpoints are a part that is named and measured but fails nothing: what is not signed yet is recorded and answered all
+the same. `/livez` and `/readyz` are open, as probes carry no token, and say nothing of anybody; `/metrics` needs the
+scope `operate`. No label of a metric names a resident, a source or an id.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -22,10 +24,13 @@ from api.http.runtime import Runtime, principal_of, runtime_of
 from api.http.views import reached, views_of
 from ledger.authority import OPERATE
 from ledger.errors import ConsentLedgerError, Forbidden
+from projections.signer_store import Coverage, coverage
 
 PROBE_TIMEOUT_S = 3.0
 REMEMBERED_S = 1.0
 MAX_LAG_RECORDS = 50_000
+MAX_UNSIGNED_S = 60.0
+_ADVISORY = ("checkpoints",)
 _SILENT = "it does not answer in time"
 # A report whether ready or not, so no problem document.
 _REPORT: dict[str, Any] = {
@@ -78,10 +83,11 @@ async def _readiness(request: Request) -> dict[str, Any]:
         "database": _database(request),
         "projections": _projections(request),
         "vault": _vault(runtime),
+        "checkpoints": _checkpoints(request),
     }
     found = await asyncio.gather(*(_asked(check) for check in checks.values()))
     parts = dict(zip(checks, found, strict=True))
-    failing = [name for name, part in parts.items() if not part["ok"]]
+    failing = [name for name, part in parts.items() if not part["ok"] and name not in _ADVISORY]
     report = {"ready": not failing, "failing": failing, "parts": parts}
     state.readiness = (time.monotonic(), report)
     return report
@@ -98,9 +104,10 @@ async def _asked(check: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 
 
 async def _log(runtime: Runtime) -> dict[str, Any]:
-    problem = runtime.recorder.status().problem
-    if problem is not None:
-        return {"ok": False, "problem": problem}
+    status = runtime.recorder.status()
+    if status.problem is not None:
+        differs = {"differs_at": list(status.differs)} if status.differs else {}
+        return {"ok": False, "problem": status.problem, **differs}
     await asyncio.to_thread(runtime.log.head, 0)
     return {"ok": True}
 
@@ -136,6 +143,25 @@ async def _vault(runtime: Runtime) -> dict[str, Any]:
     return {"ok": True}
 
 
+async def _checkpoints(request: Request) -> dict[str, Any]:
+    """How far the signer is behind the trees, and which partitions it has left alone for too long."""
+    state, now_s = request.app.state, time.monotonic()
+    found = await asyncio.to_thread(coverage, runtime_of(request).settings.database)
+    seen: dict[int, tuple[int, float]] = getattr(state, "unsigned", {})
+    # Since when we have seen a tree that is not all signed, with nothing new signed of it.
+    state.unsigned = {
+        p: seen[p] if p in seen and seen[p][0] == one.signed_size else (one.signed_size, now_s)
+        for p, one in found.items()
+        if not one.covered
+    }
+    late = [p for p, (_, since_s) in state.unsigned.items() if now_s - since_s > MAX_UNSIGNED_S]
+    said: dict[str, Any] = {"ok": not late, "lag": max((one.lag for one in found.values()), default=0)}
+    if late:
+        partitions = [{"partition": p, "size": found[p].tree_size, "signed": found[p].signed_size} for p in late]
+        said |= {"problem": "nothing is signed of some partitions: `doctor` says why", "partitions": partitions}
+    return said
+
+
 async def _gauges(request: Request) -> CollectorRegistry:
     """What is asked at the moment of scraping. A part that is away is left out, and `up` is 0 for it."""
     registry = CollectorRegistry()
@@ -155,4 +181,20 @@ async def _gauges(request: Request) -> CollectorRegistry:
     if lag is not None:
         text = "Records by which the views are behind the log, of the partition that is most so."
         Gauge("consent_ledger_views_lag", text, registry=registry).set(lag)
+    with contextlib.suppress(ConsentLedgerError):
+        _measure(registry, await asyncio.to_thread(coverage, runtime_of(request).settings.database))
     return registry
+
+
+def _measure(registry: CollectorRegistry, found: Mapping[int, Coverage]) -> None:
+    """The checkpoints of each partition."""
+    by_partition = ("partition",)
+    size = Gauge("consent_ledger_checkpoint_size", "Leaves that are signed.", by_partition, registry=registry)
+    lag = Gauge("consent_ledger_checkpoint_lag", "Leaves that are not signed yet.", by_partition, registry=registry)
+    text = "When the last checkpoint was signed, in seconds since 1970."
+    signed = Gauge("consent_ledger_checkpoint_time_seconds", text, by_partition, registry=registry)
+    for partition, one in found.items():
+        size.labels(str(partition)).set(one.signed_size)
+        lag.labels(str(partition)).set(one.lag)
+        if one.signed is not None:
+            signed.labels(str(partition)).set(one.signed.timestamp())

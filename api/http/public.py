@@ -189,12 +189,12 @@ async def get_asyncapi(request: Request) -> Response:
     openapi_extra=OPEN,
 )
 async def get_keys(request: Request) -> Response:
-    """The verifier keys; none for checkpoints while none are signed."""
+    """The verifier keys, past ones too. Keep a copy: a key that comes with what it signed proves nothing."""
     runtime = runtime_of(request)
     found = {
         "ledger": runtime.settings.ledger_name,
-        "checkpoints": [],
-        "receipts": [runtime.receipts_verifier.vkey],
+        "checkpoints": runtime.settings.checkpoint_vkeys,
+        "receipts": [runtime.receipts_verifier.vkey, *runtime.settings.receipts_old_vkeys],
     }
     return _public(request, orjson.dumps(found))
 

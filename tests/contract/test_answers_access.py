@@ -236,7 +236,7 @@ def test_a_ledger_that_works_is_alive_and_ready(ledger: AnsweringLedger) -> None
     soon(lambda: ready().status_code == 200)
     report = ready().json()
     assert (report["ready"], report["failing"]) == (True, [])
-    assert list(report["parts"]) == ["log", "database", "projections", "vault"]
+    assert list(report["parts"]) == ["log", "database", "projections", "vault", "checkpoints"]
 
 
 def test_readiness_names_a_partition_that_stands_still(
@@ -299,6 +299,7 @@ def test_metrics_name_no_resident_source_or_id(
         assert secret not in text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert {"consent_ledger_reads", "consent_ledger_recorder_waiting", "consent_ledger_up"} <= set(families)
+    assert {"consent_ledger_checkpoint_size", "consent_ledger_checkpoint_lag"} <= set(families)
     labels = {name for family in families.values() for sample in family.samples for name in sample.labels}
     assert not labels & {"subject", "resident", "source", "id", "client", "client_id"}
     reads = {(s.labels["what"], s.labels["role"]) for s in families["consent_ledger_reads"].samples}

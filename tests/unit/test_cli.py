@@ -179,11 +179,13 @@ def test_policy_check_prints_each_problem_with_its_pointer() -> None:
 
 
 def commands() -> list[str]:
-    return sorted(c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback)
+    groups = [group.name for group in cli.app.registered_groups if isinstance(group.name, str)]
+    return sorted([*groups, *(c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback)])
 
 
 def test_the_commands_of_this_version() -> None:
     assert set(commands()) >= {"ask", "demo", "dev", "doctor", "emit", "judge", "project", "replay", "serve", "vkey"}
+    assert set(commands()) >= {"checkpoint", "sign"}
 
 
 @pytest.mark.parametrize("name", commands())
@@ -204,7 +206,7 @@ def test_wrong_usage_exits_2_with_one_line(arguments: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ask", "0-1"], ["emit", "-"], ["policy", "publish", "-"], ["serve"], ["project"]]
+    "arguments", [["ask", "0-1"], ["emit", "-"], ["policy", "publish", "-"], ["serve"], ["project"], ["sign"], ["vkey"]]
 )
 def test_a_missing_setting_exits_2_and_is_named(arguments: Sequence[str]) -> None:
     policy = run("policy", "show").stdout

@@ -15,7 +15,7 @@ from api.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 SCHEMA = ROOT / "tests" / "vectors" / "compose" / "compose-spec.json"
-OURS = ("setup", "api", "worker")
+OURS = ("setup", "api", "worker", "signer")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_schema_would_notice_a_mistake(compose: dict[str, Any]) -> None:
 
 def test_every_service_that_stays_up_has_a_health_check(compose: dict[str, Any]) -> None:
     staying = {name: service for name, service in compose["services"].items() if name != "setup"}
-    assert sorted(staying) == ["api", "kafka", "postgres", "worker"]
+    assert sorted(staying) == ["api", "kafka", "postgres", "signer", "worker"]
     assert all(service["healthcheck"]["test"] for service in staying.values())
 
 
@@ -84,3 +84,20 @@ def test_the_image_has_what_the_commands_name(compose: dict[str, Any]) -> None:
 def test_images_have_versions(compose: dict[str, Any]) -> None:
     images = {name: compose["services"][name]["image"] for name in ("kafka", "postgres")}
     assert images == {"kafka": "apache/kafka:4.4.0", "postgres": "postgres:18"}
+
+
+def test_the_signers_key_and_password_are_the_signers_alone(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    mounted = {name: {v.split(":")[0] for v in s.get("volumes", ())} for name, s in services.items()}
+    [volume] = mounted.pop("signer")
+    assert not [name for name, volumes in mounted.items() if volume in volumes]
+    others = {name: service for name, service in services.items() if name != "signer"}
+    assert "CHECKPOINT_KEY" not in (ROOT / "docker" / "ledger.env").read_text("utf-8")
+    for name, service in others.items():
+        given = json.dumps(service.get("environment", {}))
+        assert "CHECKPOINT_KEY" not in given, name
+        assert name == "setup" or "SIGNER_PASSWORD" not in given, name
+    private = ("VAULT", "RECEIPTS", "READER", "PROJECTOR", "OWNER", "POSTGRES_PASSWORD")
+    assert not [word for word in private if word in json.dumps(services["signer"]["environment"])]
+    trusting = [n for n, s in services.items() if "CONSENT_LEDGER_CHECKPOINT_VKEYS" in s.get("environment", {})]
+    assert trusting == ["api", "worker", "signer"]
