@@ -238,4 +238,4 @@ def principal_of(claims: Mapping[str, Any]) -> Principal:
             subject = msgspec.convert(shape.sub, Subject)
         except msgspec.ValidationError:
             raise BadToken("claims") from None
-    return Principal(shape.client_id, scopes, subject)
+    return Principal(shape.client_id, scopes, subject, (shape.sub or None) if OPERATE in scopes else None)

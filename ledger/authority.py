@@ -17,7 +17,7 @@ ledger.errors.Forbidden: this client may not emit for this source
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ledger.errors import Forbidden
@@ -45,12 +45,14 @@ class Principal:
     """An authenticated caller.
 
     `scopes` maps each scope of the token to the sources it may be used for: `()` for scopes that have none, `("*",)`
-    for every service's source. `subject` is the resident's pseudonym, for a token with scope `self`.
+    for every service's source. `subject` is the resident's pseudonym, for a token with scope `self`. `person` is who
+    stands behind an operator's client, as the issuer says (`sub`): to tell two operators apart, never recorded.
     """
 
     client_id: str
     scopes: Mapping[str, tuple[str, ...]]
     subject: str | None = None
+    person: str | None = field(default=None, compare=False, repr=False)
 
     def has(self, scope: str) -> bool:
         """Whether the token has this scope."""

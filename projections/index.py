@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from ledger.erasure import Logged
 from ledger.errors import ConfigurationError, Unavailable
 from ledger.log import Position
 from ledger.record import Consent, Key, Known
@@ -37,6 +38,7 @@ class PostgresIndex:
         self._find = named["find"]
         self._owners = named["consent owners"]
         self._references = named["reference facts"]
+        self._erasures, self._sealing_key = named["erasures"], named["sealing key"]
         self._pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]] = ConnectionPool(
             reader_dsn,
             min_size=1,
@@ -79,6 +81,29 @@ class PostgresIndex:
         """Every partition's reference facts, by partition and offset."""
         rows = self._ask(self._references, {})
         return [Known(Position(partition, offset), body.encode()) for partition, offset, body in rows]
+
+    def erasures(self, subjects: Sequence[str] | None = None) -> tuple[dict[int, int], list[Logged]]:
+        """For each partition the first offset not in the views, and the erasures before it (of these residents)."""
+        reached: dict[int, int] = {}
+        found: list[Logged] = []
+        asked = None if subjects is None else list(subjects)
+        for name, first_unread, erasure_id, subject, categories, *places in self._ask(
+            self._erasures, {"subjects": asked}
+        ):
+            match = _APPLICATION.fullmatch(name or "")
+            if match:
+                reached[int(match[1])] = int(first_unread)
+            elif name is None:
+                partition, *offsets = places
+                requested, erased = (None if offset is None else Position(partition, offset) for offset in offsets)
+                said = None if categories is None else tuple(categories)
+                found.append(Logged(erasure_id, subject, said, requested, erased))
+        return reached, found
+
+    def sealing_key(self, subject: str) -> str | None:
+        """The id of the key that this resident's latest sealed record names."""
+        rows = self._ask(self._sealing_key, {"subject": subject, "sealed": '%"sealed":{"key":"%'})
+        return str(rows[0][0]) if rows else None
 
     def _ask(self, statement: bytes, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         with _translated("the projected views"):

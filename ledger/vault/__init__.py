@@ -1,8 +1,10 @@
 """The vault: each resident's key, and with it the free text that a record holds sealed.
 
 * `sealing` is pure: it seals and unseals an event's fields with keys that it is given.
-* `keys` wraps residents' keys by a key-encryption key.
-* `store` keeps the wrapped keys in PostgreSQL, in a schema and under a role of their own.
+* `keys` wraps residents' keys by a key-encryption key, `kms` by a service; `rotation` replaces what wraps.
+* `store` keeps the wrapped keys in PostgreSQL, in a schema and under a role of their own (`database`).
+* `logins` is the map from a person's login to the pseudonym `subject`.
+* `erasures` is the table of erasures, and destroys keys and logins.
 
 Destroying a resident's key makes every sealed field of theirs unreadable for ever, and changes no byte of the
 log, so every proof stays valid. The format is in docs/spec/sealing.md.

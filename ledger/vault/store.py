@@ -1,39 +1,38 @@
 """The vault's store in PostgreSQL: wrapped keys, made at first use, one query for a whole group of residents.
 
-    vault = VaultStore("host=... user=ledger_vault", KeyEncryptionKey.parse(text))
+    vault = VaultStore("host=... user=ledger_vault", KeyEncryptionKey.parse(text), guard=in_log)
     vault.keys_for(["res_7f2c", "res_91aa"])      # {"res_7f2c": ResidentKey(id='k_…'), "res_91aa": …}
     vault.close()
 
-The role needs USAGE on schema `vault` and SELECT and INSERT on its table, nothing else (see sql/schema.sql).
+No key is kept in memory beyond the call. With a guard (`ledger.erasures.ErasuresInLog`) no key is given out, and none
+made, for a resident whose erasure stands in the log, whatever the store holds: a backup that was restored brings no
+destroyed key back. The role's grants are in sql/schema.sql.
 """
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
-from typing import Any, LiteralString
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ledger.errors import ConfigurationError, Unavailable
+from ledger.vault.database import Database, Row, statements, text_of, translated
 from ledger.vault.keys import KeyWrapper
 from ledger.vault.sealing import KEY_BYTES, ResidentKey
 
 _KEY_ID_BYTES = 16
-_POOL_TIMEOUT_S = 5.0
-_Row = tuple[str, str, bytes | None, str]
 
 
-def _sql(name: str) -> LiteralString:
-    # The text is a file of this package, never input.
-    return resources.files("ledger.vault").joinpath("sql", f"{name}.sql").read_text()
+class Guard(Protocol):
+    """What knows who was erased, whatever the vault says."""
 
+    def erased(self, subjects: Collection[str]) -> set[str]:
+        """Those of these residents whose erasure, of everything, is in the log now. Raises `Unavailable`."""
 
-_KEYS_FOR, _KEYS_BY_ID, _MAKE_KEYS = _sql("keys_for"), _sql("keys_by_id"), _sql("make_keys")
+    def came_back(self) -> None:
+        """The vault holds a key or login of somebody erased: it is to be destroyed again."""
 
 
 def install(superuser_dsn: str, password: str) -> str:
@@ -41,8 +40,8 @@ def install(superuser_dsn: str, password: str) -> str:
 
     May run again.
     """
-    with _translated(), psycopg.connect(superuser_dsn, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(_sql("schema"))
+    with translated(), psycopg.connect(superuser_dsn, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(text_of("schema"))
         connection.execute(sql.SQL("ALTER ROLE ledger_vault LOGIN PASSWORD {}").format(sql.Literal(password)))
     return dsn_for(superuser_dsn, password)
 
@@ -52,56 +51,55 @@ def dsn_for(dsn: str, password: str) -> str:
     return make_conninfo(dsn, user="ledger_vault", password=password, options="-c timezone=UTC")
 
 
+def new_key_id() -> str:
+    """An id for a key: random, so it says nothing of its resident."""
+    return f"k_{secrets.token_hex(_KEY_ID_BYTES)}"
+
+
 class VaultStore:
     """Residents' keys in PostgreSQL. Used from one thread or several."""
 
-    def __init__(self, conninfo: str, wrapper: KeyWrapper, pool_size: int = 2) -> None:
+    def __init__(self, conninfo: str, wrapper: KeyWrapper, pool_size: int = 3, *, guard: Guard | None = None) -> None:
+        self.database = Database(conninfo, pool_size)
         self._wrapper = wrapper
-        self._pool: ConnectionPool[psycopg.Connection[_Row]] = ConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=pool_size,
-            open=True,
-            timeout=_POOL_TIMEOUT_S,
-            kwargs={"autocommit": True, "application_name": "consent-ledger vault"},
-        )
+        self._guard = guard
+        self._sql = statements("keys")
 
     def close(self) -> None:
         """Gives the connections back."""
-        self._pool.close()
+        self.database.close()
 
     def keys_for(self, subjects: Sequence[str]) -> dict[str, ResidentKey | None]:
         """The key of every resident named, made at first use; None for one that was destroyed."""
         wanted = sorted(dict.fromkeys(subjects))
-        rows = self._run(_KEYS_FOR, {"subjects": wanted})
-        missing = sorted(set(wanted) - {row[0] for row in rows})
+        erased = self._erased(wanted)
+        rows = self.database.run(self._sql["for subjects"], {"subjects": wanted})
+        found = self._opened(rows, erased)
+        missing = [subject for subject in wanted if subject not in erased and subject not in {row[0] for row in rows}]
         if missing:
-            self._run(_MAKE_KEYS, self._new_keys(missing))
-            rows += self._run(_KEYS_FOR, {"subjects": missing})
-        return {row[0]: self._unwrapped(row) for row in rows}
+            self.database.run(self._sql["make"], self._new_keys(missing))
+            found += self._opened(self.database.run(self._sql["for subjects"], {"subjects": missing}), erased)
+        return {**dict.fromkeys(erased), **{subject: key for subject, _, key in found}}
 
     def keys_by_id(self, key_ids: Sequence[str]) -> dict[str, ResidentKey | None]:
         """The keys of these ids; None for a destroyed one, and nothing for one that was never here."""
-        rows = self._run(_KEYS_BY_ID, {"key_ids": list(key_ids)})
-        return {row[1]: self._unwrapped(row) for row in rows}
+        rows = self.database.run(self._sql["by id"], {"key_ids": list(key_ids)})
+        erased = self._erased([row[0] for row in rows if row[2] is not None])
+        return {key_id: key for _, key_id, key in self._opened(rows, erased)}
 
-    def _run(self, statement: LiteralString, parameters: dict[str, Any]) -> list[_Row]:
-        with _translated():
-            try:
-                return self._once(statement, parameters)
-            except psycopg.OperationalError:
-                # A connection that a restart of the server has cut: the pool has let it go. Every statement here may
-                # run twice.
-                return self._once(statement, parameters)
+    def _erased(self, subjects: Collection[str]) -> set[str]:
+        return self._guard.erased(subjects) if self._guard is not None and subjects else set()
 
-    def _once(self, statement: LiteralString, parameters: dict[str, Any]) -> list[_Row]:
-        with self._pool.connection() as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+    def _opened(self, rows: Sequence[Row], erased: Collection[str]) -> list[tuple[str, str, ResidentKey | None]]:
+        """Rows as (subject, key id, key). What should not be there any more is not even unwrapped."""
+        if self._guard is not None and any(
+            wrapped is not None and subject in erased for subject, _, wrapped, _ in rows
+        ):
+            self._guard.came_back()
+        return [(row[0], row[1], None if row[0] in erased else self._unwrapped(row)) for row in rows]
 
     def _new_keys(self, subjects: Sequence[str]) -> dict[str, Any]:
-        # Both random: a key id says nothing of its resident.
-        key_ids = [f"k_{secrets.token_hex(_KEY_ID_BYTES)}" for _ in subjects]
+        key_ids = [new_key_id() for _ in subjects]
         wrapped = [
             self._wrapper.wrap(os.urandom(KEY_BYTES), subject, key_id)
             for subject, key_id in zip(subjects, key_ids, strict=True)
@@ -109,23 +107,8 @@ class VaultStore:
         wrapping = [self._wrapper.id] * len(subjects)
         return {"subjects": list(subjects), "key_ids": key_ids, "wrapped": wrapped, "wrapping": wrapping}
 
-    def _unwrapped(self, row: _Row) -> ResidentKey | None:
+    def _unwrapped(self, row: Row) -> ResidentKey | None:
         subject, key_id, wrapped, wrapping_key_id = row
         if wrapped is None:
             return None
-        if wrapping_key_id != self._wrapper.id:
-            raise ConfigurationError("the vault holds keys wrapped by another key: give the key it was made with")
-        return ResidentKey(key_id, self._wrapper.unwrap(bytes(wrapped), subject, key_id))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The library's errors as ours; their texts may hold row values, so they go no further."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
-        raise Unavailable("the vault cannot be reached") from None
-    except psycopg.Error as error:
-        raise ConfigurationError(
-            f"the vault does not answer as it should ({type(error).__name__}): check its schema and role"
-        ) from None
+        return ResidentKey(key_id, self._wrapper.unwrap(bytes(wrapped), subject, key_id, wrapping_key_id))

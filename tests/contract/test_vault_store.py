@@ -1,7 +1,8 @@
 """The vault in PostgreSQL: one key a resident, whoever makes it first, under a role that reaches nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -91,12 +92,70 @@ def test_another_key_encryption_key_opens_nothing(dsn: str, vault: VaultStore) -
         stranger.close()
 
 
-def test_the_vault_s_role_can_change_and_remove_no_key(dsn: str, vault: VaultStore) -> None:
-    subjects = residents(1)
-    vault.keys_for(subjects)
-    for statement in ("DELETE FROM vault.keys", "UPDATE vault.keys SET wrapped = NULL", "CREATE TABLE vault.x ()"):
-        with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(statement)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM vault.keys",
+        "TRUNCATE vault.keys",
+        "UPDATE vault.keys SET subject = 'res_other'",
+        "UPDATE vault.keys SET key_id = 'k_other'",
+        "DELETE FROM vault.map_key",
+        "UPDATE vault.logins SET subject = 'res_other'",
+        "DELETE FROM vault.erasures",
+        "UPDATE vault.erasures SET subject = 'res_other'",
+        "UPDATE vault.erasures SET asked_by = 'another'",
+        "ALTER TABLE vault.keys DISABLE TRIGGER ALL",
+        "CREATE TABLE vault.x ()",
+    ],
+)
+def test_the_vault_s_role_can_do_no_more_than_it_has_to(dsn: str, statement: LiteralString) -> None:
+    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_not_even_the_database_lets_a_destroyed_key_be_written_over(vault: VaultStore, database_url: str) -> None:
+    [subject] = residents(1)
+    vault.keys_for([subject])
+    destroy = "UPDATE vault.keys SET wrapped = NULL, destroyed_at = now() WHERE subject = %s"
+    restore = "UPDATE vault.keys SET wrapped = 'x', destroyed_at = NULL WHERE subject = %s"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(destroy, (subject,))
+        with pytest.raises(psycopg.errors.RaiseException):
+            connection.execute(restore, (subject,))
+    assert vault.keys_for([subject]) == {subject: None}
+
+
+class Guard:
+    """Knows by itself who was erased."""
+
+    def __init__(self, *subjects: str) -> None:
+        self.subjects = set(subjects)
+        self.alarms = 0
+
+    def erased(self, subjects: Collection[str]) -> set[str]:
+        return self.subjects.intersection(subjects)
+
+    def came_back(self) -> None:
+        self.alarms += 1
+
+
+def test_what_the_guard_says_was_erased_is_neither_given_nor_made(dsn: str, vault: VaultStore) -> None:
+    erased, never_had_one, other = residents(3)
+    kept = vault.keys_for([erased, other])
+    guard = Guard(erased, never_had_one)
+    guarded = VaultStore(dsn, KEK, guard=guard)
+    try:
+        found = guarded.keys_for([erased, never_had_one, other])
+        assert found == {erased: None, never_had_one: None, other: kept[other]}
+        assert guard.alarms == 1
+        ids = [key.id for key in kept.values() if key]
+        assert guarded.keys_by_id(ids) == {
+            key.id: None if subject == erased else key for subject, key in kept.items() if key
+        }
+        assert guard.alarms == 2
+    finally:
+        guarded.close()
+    assert vault.keys_for([erased]) == {erased: kept[erased]}, "the guard itself destroys nothing"
 
 
 def test_other_roles_see_nothing_of_the_vault(dsn: str, database_url: str) -> None:

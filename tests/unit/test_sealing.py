@@ -110,12 +110,12 @@ def test_a_resident_s_key_is_wrapped_for_its_row_alone() -> None:
     kek = KeyEncryptionKey(bytes(KEK_BYTES))
     wrapped = kek.wrap(KEY.secret, "res_7f2c", "k_1")
     assert KEY.secret not in wrapped
-    assert kek.unwrap(wrapped, "res_7f2c", "k_1") == KEY.secret
+    assert kek.unwrap(wrapped, "res_7f2c", "k_1", kek.id) == KEY.secret
     another = KeyEncryptionKey(bytes(range(KEK_BYTES)))
     assert another.id != kek.id
     for opener, subject, key_id in ((kek, "res_0000", "k_1"), (kek, "res_7f2c", "k_2"), (another, "res_7f2c", "k_1")):
         with pytest.raises(ConfigurationError):
-            opener.unwrap(wrapped, subject, key_id)
+            opener.unwrap(wrapped, subject, key_id, kek.id)
 
 
 @pytest.mark.parametrize("text", ["", "x", "AAAA", "é" * 90])

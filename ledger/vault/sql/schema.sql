@@ -1,5 +1,5 @@
--- The vault: residents' keys, wrapped. Its own schema and role; nothing here is in the log or in a projection.
--- Run by a role that may create schemas; repeatable.
+-- The vault: residents' keys, wrapped; whose login is whose; erasures. Its own schema and role; nothing here is in the
+-- log or in a projection. Run by a role that may create schemas; repeatable.
 
 DO $$
 BEGIN
@@ -24,5 +24,57 @@ CREATE TABLE IF NOT EXISTS vault.keys (
     CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL))
 );
 
--- Who wraps and reads keys. Destroying them comes with erasure, under that role's own grant.
-GRANT SELECT, INSERT ON vault.keys TO ledger_vault;
+-- A destroyed key stays destroyed, whoever asks for what.
+CREATE OR REPLACE FUNCTION vault.stays_destroyed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a destroyed key stays destroyed';
+END
+$$;
+CREATE OR REPLACE TRIGGER stays_destroyed BEFORE UPDATE ON vault.keys
+    FOR EACH ROW WHEN (OLD.destroyed_at IS NOT NULL) EXECUTE FUNCTION vault.stays_destroyed();
+
+-- One key, wrapped as residents' keys are, under which the logins below are written. There is never a second row.
+CREATE TABLE IF NOT EXISTS vault.map_key (
+    one              boolean PRIMARY KEY DEFAULT true CHECK (one),
+    key_id           text NOT NULL,
+    wrapped          bytea NOT NULL,
+    wrapping_key_id  text NOT NULL
+);
+
+-- `login`: AES-SIV of the JSON array [issuer, sub] under the map key. Equal logins are equal bytes, and without the
+-- map key a guess cannot be tried.
+CREATE TABLE IF NOT EXISTS vault.logins (
+    login    bytea PRIMARY KEY,
+    subject  text NOT NULL,
+    created  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS logins_subject ON vault.logins (subject);
+
+-- The durable intention of every erasure, and how far it has come. Times and positions are written as in the log.
+CREATE TABLE IF NOT EXISTS vault.erasures (
+    erasure_id       text COLLATE "C" PRIMARY KEY,
+    subject          text NOT NULL,
+    categories       text[],                        -- null: everything, and the key
+    state            text NOT NULL CHECK (state IN ('awaiting-approval', 'in-progress', 'done', 'withdrawn')),
+    asked_as         text,                          -- whose idempotency key it is
+    idempotency_key  text,
+    asked_by         text NOT NULL,                 -- client_id
+    asked_person     bytea,                         -- the operator's `sub` under the map key: nobody approves their own
+    asked_time       text COLLATE "C" NOT NULL,
+    approved_by      text,
+    requested_time   text,                          -- of erasure.requested; null until it may begin
+    requested        text,                          -- its position
+    erased_time      text,                          -- of data.erased; null until key and logins are destroyed
+    erased           text,                          -- its position
+    receipt          text,
+    UNIQUE (asked_as, idempotency_key)
+);
+CREATE INDEX IF NOT EXISTS erasures_unfinished ON vault.erasures (asked_time) WHERE state = 'in-progress';
+
+GRANT SELECT, INSERT ON vault.keys, vault.map_key, vault.logins, vault.erasures TO ledger_vault;
+-- Rewrapping and destroying. No key's row is ever deleted, and no name in it changed.
+GRANT UPDATE (wrapped, wrapping_key_id, destroyed_at) ON vault.keys TO ledger_vault;
+GRANT UPDATE (wrapped, wrapping_key_id) ON vault.map_key TO ledger_vault;
+GRANT DELETE ON vault.logins TO ledger_vault;
+GRANT UPDATE (state, approved_by, requested_time, requested, erased_time, erased, receipt)
+    ON vault.erasures TO ledger_vault;

@@ -1,0 +1,54 @@
+"""Small JSON bodies of doors that take no event, and the key under which a POST counts once.
+
+    body = await json_body(request, Asked)          # a closed msgspec Struct; 415 as a response when it is not JSON
+    key = idempotency_key(request)
+
+What breaks the contract is a `Malformed` that names the place; nothing that was sent is repeated.
+"""
+
+from typing import TypeVar
+
+import msgspec
+from fastapi import Request
+from msgspec import UNSET, Struct
+from starlette.responses import Response
+
+from api.http import problems
+from api.http.events import read_body
+from ledger import codec
+from ledger.errors import Malformed, Problem
+from ledger.events import Id
+
+IDEMPOTENCY_KEY = "idempotency-key"
+MAX_BODY_BYTES = 16 * 1024
+_MEDIA = problems.MEDIA._replace(title="Send application/json.")
+_Shape = TypeVar("_Shape", bound=Struct)
+
+
+def idempotency_key(request: Request) -> str:
+    """The header `Idempotency-Key`, an id of 1 to 64; raises `Malformed`."""
+    given = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not given:
+        raise Malformed([Problem(IDEMPOTENCY_KEY, "missing")], "this needs a header Idempotency-Key")
+    try:
+        return msgspec.convert(given[0] if len(given) == 1 else "", Id)
+    except msgspec.ValidationError:
+        raise Malformed([Problem(IDEMPOTENCY_KEY, "pattern")], "an Idempotency-Key is an id of 1 to 64") from None
+
+
+async def json_body(request: Request, shape: type[_Shape]) -> _Shape | Response:
+    """The body; 415 when it is something else than JSON. Raises `TooLarge`, `Unparsable` or `Malformed`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return problems.response(problems.document(_MEDIA, [Problem("", "media-type")]))
+    raw = await read_body(request, MAX_BODY_BYTES)
+    codec.strict_members(raw)
+    try:
+        found = msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError as error:
+        raise Malformed([codec.problem_of(error)], "the body breaks the contract") from None
+    for name in shape.__struct_fields__:
+        value = getattr(found, name)
+        if value is not UNSET and isinstance(value, tuple) and len(set(value)) != len(value):
+            raise Malformed([Problem(f"/{name}", "repeated-item")], "the body breaks the contract")
+    return found
