@@ -11,6 +11,9 @@ event is, with one receipt.
     answer.results[0].line.position, answer.receipt
     recorder.stop()
 
+Before its first record it asks `check` (projections.start_check) whether the log is what its checkpoints say. When it
+is not, nothing is recorded in any partition, for as long as this process lives; `status` names the place.
+
 Two calls with the same event give one record: the second finds the first in the tail, or joins it in flight.
 Queues are bounded: `Busy` for a client that alone waits with too much, `Unavailable` when all together do.
 """
@@ -26,7 +29,7 @@ from ledger import codec, receipts
 from ledger.authority import Door, Principal, authorise
 from ledger.broadcast import Broadcast
 from ledger.calls import Call, Inbox, Slot
-from ledger.errors import Conflict, ConsentLedgerError, LogError, Unavailable
+from ledger.errors import Conflict, ConsentLedgerError, LogDiffers, LogError, Unavailable
 from ledger.events import Event
 from ledger.flights import PATIENCE_S, Flight, Flights
 from ledger.log import Log, Position
@@ -52,6 +55,8 @@ from ledger.record import (
 from ledger.tail import MAX_TAIL_RECORDS, Tail
 from ledger.vault import ResidentKey, Vault, needs_key, seal
 
+Check = Callable[[Callable[[], bool]], Sequence[LogDiffers]]
+"""Where the log differs from its checkpoints; told by its argument when to give up. Raises `Unavailable`."""
 _logger = logging.getLogger("consent_ledger.recorder")
 _STOPPING = "the ledger is stopping: send again"
 
@@ -82,12 +87,16 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the recorder is: `problem` is None when events can be recorded."""
+    """How the recorder is: `problem` is None when events can be recorded.
+
+    `differs`: where the log is not what its checkpoints say, which does not pass.
+    """
 
     problem: str | None
     waiting: int
     in_flight: int
     tail: int
+    differs: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -102,15 +111,19 @@ class Recorder:
         *,
         clock: Clock,
         signer: Signer,
+        check: Check | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._index, self._vault = log, index, vault
         self._clock, self._signer, self._monotonic = clock, signer, monotonic
+        self._check = check
+        self._differs: Sequence[LogDiffers] = ()
         self._limits = limits or Limits()
         self._wake = threading.Event()
         self._inbox = Inbox(self._limits.queue_events, self._limits.client_events)
         self._inbox.refuse("the recorder is starting")
+        self._then: Callable[[], None] = lambda: None
         self._open = False
         self._stopping = False
         self._followed_s = float("-inf")
@@ -122,8 +135,12 @@ class Recorder:
 
     # --- any thread -------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Starts the thread; calls are answered `Unavailable` until views and log were read."""
+    def start(self, then: Callable[[], None] = lambda: None) -> None:
+        """Starts the thread; calls are answered `Unavailable` until views and log were read.
+
+        `then` is called once, by that thread, when this is done: for what must rest on a log that was compared.
+        """
+        self._then = then
         self._thread.start()
 
     def stop(self) -> None:
@@ -147,13 +164,18 @@ class Recorder:
         """How the recorder is, for readiness and metrics."""
         stopped = next(iter(self._tail.stopped.values()), None)
         problem = self._inbox.refusal or (str(stopped) if stopped else None)
-        return Status(problem, len(self._inbox), len(self._flights), len(self._tail))
+        places = tuple(error.position for error in self._differs)
+        return Status(problem, len(self._inbox), len(self._flights), len(self._tail), places)
 
     # --- the recorder's thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping and not self._open:
-            self._try_to_open()
+            if self._differs:
+                self._wake.wait()  # for the end: what was found does not pass
+                self._wake.clear()
+            else:
+                self._try_to_open()
         while not (self._stopping and not self._inbox and not self._flights):
             self._wake.wait(self._limits.follow_every_s)
             self._wake.clear()
@@ -163,6 +185,10 @@ class Recorder:
 
     def _try_to_open(self) -> None:
         try:
+            if self._check is not None:
+                self._compare(self._check)
+                if self._differs:
+                    return
             self._tail.open(self._index)
             self._broadcast.complete()
         except ConsentLedgerError as error:
@@ -173,9 +199,20 @@ class Recorder:
         else:
             self._open = True
             self._say(None)
+            self._then()
             return
         self._wake.wait(self._limits.open_again_s)
         self._wake.clear()
+
+    def _compare(self, check: Check) -> None:
+        """Asks once whether the log is what was signed; again only if that could not be found out."""
+        if not self._stopping:
+            self._inbox.refuse("the log is being compared with its checkpoints")
+        self._differs = check(lambda: self._stopping)
+        if self._differs:
+            self._say(f"{'; '.join(error.what for error in self._differs)}: {LogDiffers.REMEDY}")
+        else:
+            self._check = None
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and problem != self._inbox.refusal:

@@ -71,7 +71,8 @@ class Tail:
         heads = {p: self._log.head(p) for p in partitions}
         for p in partitions:
             if heads[p] < self._next[p]:
-                raise LogError(f"partition {p} of the log ends before what the views hold of it: records are missing")
+                place = Position(p, heads[p])
+                raise LogError(f"the log ends before record {place}, and the views hold it: records are missing")
         if sum(heads[p] - self._next[p] for p in partitions) > self._max_records:
             raise Unavailable("the projected views are too far behind the log: start a projection worker", 10)
         for known in index.reference_facts():

@@ -5,12 +5,12 @@
 
 One process follows all partitions, or those that are named. When Kafka or PostgreSQL is away it waits, a little longer
 each time, and goes on from the position in PostgreSQL. A record that cannot be read, or one that is gone, stops its
-partition and is named in the table `halted`; the other partitions go on.
+partition and is named in the table `halted`; the other partitions go on. So does a partition that is not what its last
+checkpoint says (`Settings.check`), before anything of it is written.
 """
 
 import gc
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import psycopg
 from eventsourcing.persistence import PersistenceError
 
-from ledger.errors import LogError, MissingRecords, NotYet, StaleWriter, UnreadableRecord
+from ledger.errors import LogDiffers, LogError, MissingRecords, NotYet, ProjectionError, UnreadableRecord
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord, Position
@@ -28,10 +28,13 @@ from projections.datastore import Datastore
 from projections.metrics import Metrics
 from projections.pipeline import Pipeline
 from projections.projector import FACTS_IN_MEMORY, Projector
+from projections.stopping import stopped_by_signals
 
 _logger = logging.getLogger("consent_ledger.project")
-FAULTS = (PersistenceError, psycopg.Error, NotYet, StaleWriter)
+FAULTS = (PersistenceError, psycopg.Error, NotYet, ProjectionError)
 """What passes: begin again from PostgreSQL's position. (`Unavailable` is a `NotYet`.)"""
+Check = Callable[[Sequence[int], Callable[[], bool]], Mapping[int, LogDiffers]]
+"""Which of these partitions differ from their checkpoints, and where; told by the second argument when to give up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Settings:
     first_wait_s: float = 0.1
     longest_wait_s: float = 5.0
     durable: bool = True
+    check: Check | None = None
 
 
 @dataclass
@@ -78,7 +82,7 @@ def run(
     with (
         stopped_by_signals(stop) as stopping,
         Datastore(dsn, schema, pool_size=2) as datastore,
-        closing(_Follower(bootstrap, datastore, settings, metrics, progress or Progress())) as follower,
+        closing(_Follower(bootstrap, datastore, settings, metrics, progress or Progress(), stopping)) as follower,
         _calm_collector(),
     ):
         wait_s = settings.first_wait_s
@@ -103,8 +107,9 @@ class _Follower:
         settings: Settings,
         metrics: Metrics | None,
         progress: Progress,
+        stopping: threading.Event,
     ) -> None:
-        self._bootstrap, self._datastore = bootstrap, datastore
+        self._bootstrap, self._datastore, self._stopping = bootstrap, datastore, stopping
         self._settings, self._metrics, self._progress = settings, metrics, progress
         self._reader: Reader | None = None
         self._projectors: dict[int, Projector] = {}
@@ -156,7 +161,7 @@ class _Follower:
 
     def begin_again(self, error: Exception) -> None:
         """After a fault: forgets what is in memory. PostgreSQL's own words may quote a row: its kind is logged."""
-        reason = str(error) if isinstance(error, NotYet | StaleWriter) else type(error).__name__
+        reason = str(error) if isinstance(error, NotYet | ProjectionError) else type(error).__name__
         _logger.warning("projecting begins again: %s", reason)
         self._progress.retries += 1
         if self._metrics is not None:
@@ -184,8 +189,13 @@ class _Follower:
             )
             for p in chosen
         }
-        for projector in made.values():
-            projector.unhalt()
+        check = self._settings.check
+        differs = {} if check is None else check(chosen, self._stopping.is_set)
+        for p, projector in made.items():
+            if p in differs:
+                projector.halt(differs[p], Position.parse(differs[p].position).offset, differs[p].code)
+            else:
+                projector.unhalt()
         self._projectors.update(made)
 
     def _running(self) -> tuple[int, ...]:
@@ -237,22 +247,6 @@ class _Follower:
             self._heads_read_s = now_s
             for p, head in reader.heads(*running).items():
                 self._metrics.lag.labels(str(p)).set(head - (self._projectors[p].position or 0))
-
-
-@contextmanager
-def stopped_by_signals(stop: threading.Event | None) -> Iterator[threading.Event]:
-    """The given flag, or one that SIGTERM and SIGINT set."""
-    if stop is not None:
-        yield stop
-        return
-    stopping = threading.Event()
-    set_flag: Callable[..., None] = lambda *_: stopping.set()  # noqa: E731
-    before = {number: signal.signal(number, set_flag) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

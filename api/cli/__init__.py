@@ -18,7 +18,24 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from api.cli import ask, console, demo, dev, doctor, emit, judge, operator, policy, replay, serve
+from api.cli import (
+    ask,
+    console,
+    demo,
+    dev,
+    doctor,
+    emit,
+    erase,
+    evidence,
+    judge,
+    operator,
+    policy,
+    replay,
+    serve,
+    sign,
+    vault,
+    verify_log,
+)
 from api.cli.judge import Unreadable
 from ledger.errors import (
     ConfigurationError,
@@ -116,15 +133,22 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-app.command()(dev.dev)
+app.add_typer(dev.app, name="dev")
 app.command()(demo.demo)
 app.command()(emit.emit)
 app.command()(ask.ask)
+app.command()(evidence.evidence)
+app.command()(evidence.verify)
 app.command()(judge.judge)
 app.add_typer(policy.app, name="policy")
 app.command()(serve.serve)
 app.command()(serve.project)
+app.command()(sign.sign)
 app.command()(replay.replay)
+app.command(name="verify-log")(verify_log.verify_log)
+app.command()(erase.erase)
+app.add_typer(vault.app, name="vault")
 app.command()(operator.setup)
 app.command()(doctor.doctor)
-app.command()(serve.vkey)
+app.command()(sign.checkpoint)
+app.command()(sign.vkey)

@@ -2,6 +2,9 @@
 
     $ consent-ledger dev --data-dir city
     $ consent-ledger dev --json --empty        # one line of JSON once all is ready; for scripts and tests
+    $ consent-ledger dev tamper record 3-17 --data-dir city        # api.cli.tamper
+
+A log that is not what its checkpoints say is not served: the place is named, all is stopped, exit 3.
 
 Not for production: it makes its own keys, tokens and passwords, and keeps them beside the data.
 """
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import console
+from api.cli.tamper import app as tamper_app
 from ledger.errors import LocalServerError
 
 if TYPE_CHECKING:  # imported where it is used: other commands start without the servers' code
@@ -30,6 +34,9 @@ Port = Annotated[
     int | None, typer.Option(min=0, max=65_535, help="The API's port; default: 8080, or one that is free.")
 ]
 _LOOK_EVERY_S = 0.5
+
+app = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(tamper_app, name="tamper")
 
 
 def residents() -> list[str]:
@@ -66,17 +73,21 @@ def ready_line(running: "Stack") -> dict[str, Any]:
         "api": running.url,
         "kafka": running.kafka,
         "database": running.database,
-        "vkeys": [],  # checkpoints are not signed yet: their keys come with the signer
+        "vkeys": list(running.settings.checkpoint_vkeys),
         "tokens": running.tokens(),
     }
 
 
+@app.callback()
 def dev(
+    context: typer.Context,
     data_dir: DataDir = None,
     empty: Annotated[bool, typer.Option("--empty", help="Leave the log empty, without even a policy.")] = False,
     port: Port = None,
 ) -> None:
-    """Start the whole product on this machine, for development: Kafka, PostgreSQL, API, worker, a seeded city."""
+    """Start the whole product on this machine, for development: Kafka, PostgreSQL, API, worker, signer, a city."""
+    if context.invoked_subcommand is not None:
+        return
     from api.cli import stack
 
     out = console.get()
@@ -88,6 +99,8 @@ def dev(
                 fill(running)
             stack.serve(running, out.say)
             running.wait_for_views()
+            for partition in running.wait_for_checkpoints():
+                out.warn(f"partition {partition} is not signed: `doctor` says why, {running.folder}/logs/sign.log too")
             _announce(running, empty)
             ready = True
             while True:
@@ -124,9 +137,10 @@ def welcome(running: "Stack", empty: bool) -> list[str]:
         f"  Kafka       {running.kafka}",
         f"  PostgreSQL  {running.database}",
         f"  data        {running.folder}",
+        *(f"  key         {vkey}" for vkey in running.settings.checkpoint_vkeys),
         "",
         "Tokens:",
-        *(f"  {role:9} {tokens[role]}" for role in ("service", "auditor", "operator")),
+        *(f"  {role:9} {tokens[role]}" for role in ("service", "auditor", "operator", "second_operator")),
         *(f"  {subject:9} {token}" for subject, token in tokens["residents"].items()),
         "",
         "Next:",

@@ -133,7 +133,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
     else:
         yield Finding("schema", OK, f"the views are of version {found.schema_version}")
     for place in found.halted.values():
-        remedy = "start a worker of a version that can read it, or restore what is missing; nothing is skipped"
+        remedy = "`verify-log` says if it was changed: restore it; else start a worker of a version that reads it"
         yield Finding("projection", WRONG, f"a partition stands still at {place}", remedy)
     if abs(found.clock_ahead_s) > MAX_CLOCK_S:
         what = f"the database's clock is {found.clock_ahead_s:+.1f} s from this machine's"

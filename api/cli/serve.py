@@ -1,4 +1,4 @@
-"""`consent-ledger serve`, `project`, `setup` and `vkey`: the production processes and what they need first.
+"""`consent-ledger serve` and `project`: the production processes that answer and that keep the views.
 
     $ consent-ledger setup            # topics, roles, tables: once, and after an upgrade
     $ consent-ledger project          # the projection worker
@@ -50,7 +50,7 @@ def serve(
 
     stop_with_parent()
     settings = load_settings("kafka", "database", "vault_database", "issuer")
-    settings.receipts_signer(), settings.key_encryption_key(), token_verifier(settings)  # said now, not in a traceback
+    settings.receipts_signer(), settings.key_wrapper(), token_verifier(settings)  # said now, not in a traceback
     configure_logging(settings.log_level)
     app = create_app(lambda: opened(settings), routers=answers.routers())
     server = uvicorn.Server(
@@ -73,18 +73,23 @@ def project(
 ) -> None:
     """Keep the views up to date: follow the log, judge, and write, exactly once."""
     from api.http.app import configure_logging
+    from api.http.runtime import start_check
     from projections import members, worker
 
     stop_with_parent()
     settings = load_settings("kafka", "database")
     configure_logging(settings.log_level)
     chosen = _partitions(partitions, settings.partitions)
+    check = start_check(settings)
     if projection is not None:
+        differs = {} if check is None else check(range(settings.partitions) if chosen is None else chosen)
+        for difference in differs.values():
+            raise difference
         from projections.follow import follow
 
         follow(projection, settings.kafka, settings.database, topic=settings.topic, partitions=chosen)
         return
-    work = worker.Settings(topic=settings.topic)
+    work = worker.Settings(topic=settings.topic, check=check)
     if chosen is None:
         halted = members.run_in_group(settings.kafka, settings.database, settings=work)
     else:
@@ -103,11 +108,3 @@ def _partitions(text: str | None, count: int) -> list[int] | None:
     if not chosen or chosen[0] < 0 or chosen[-1] >= count:
         raise ConfigurationError(f"--partitions: this ledger's are 0 to {count - 1}")
     return chosen
-
-
-def vkey() -> None:
-    """Print the verifier keys: of receipts."""
-    out = console.get()
-    key = load_settings().receipts_signer().verifier.vkey
-    out.data({"receipts": key} if out.json else key)
-    out.flush()

@@ -6,17 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.city.story import expectations, story
-from ledger.note import Verifier
+from ledger.checkpoint import open_checkpoint
+from ledger.note import Signer, Verifier
 from ledger.receipts import check
 from tests.e2e.city import Dev, clean_environment, dev, family, gone, run, wait_for
 
@@ -64,8 +67,8 @@ def test_dev_prints_one_line_of_the_promised_shape(city: Dev) -> None:
     assert list(ready) == ["api", "kafka", "database", "vkeys", "tokens"]
     assert ready["api"].startswith("http://127.0.0.1:")
     assert not ready["api"].endswith("/")
-    assert isinstance(ready["vkeys"], list)
-    assert sorted(ready["tokens"]) == ["auditor", "operator", "residents", "service"]
+    assert [Verifier.parse(vkey).name for vkey in ready["vkeys"]] == ["consent-ledger.local"]
+    assert sorted(ready["tokens"]) == ["auditor", "operator", "residents", "second_operator", "service"]
     assert len(ready["tokens"]["residents"]) == 10
 
 
@@ -219,9 +222,71 @@ def test_receipts_can_be_verified_with_the_key_that_vkey_prints(city: Dev, tmp_p
     receipts = tmp_path / "receipts"
     done = city.run("emit", "-", "--receipts", receipts, role="service", stdin=ndjson(an_event(), an_event()))
     assert done.returncode == 0
-    key = city.operate("vkey").stdout.decode().strip()
+    [key] = json.loads(city.operate("vkey", "--json").stdout)["receipts"]
     lines = check(receipts.read_bytes().rstrip(b"\n") + b"\n", Verifier.parse(key))
     assert len(lines) == 2
+
+
+# --- checkpoints, keys ------------------------------------------------------------------------------------------
+
+
+def test_when_dev_is_ready_all_that_it_seeded_is_signed(city: Dev) -> None:
+    done = city.operate("checkpoint", "--json")
+    found = objects(done.stdout)
+    assert (done.returncode, [one["partition"] for one in found]) == (0, list(range(6)))
+    assert all(one["verified"] for one in found)
+    assert sum(one["size"] for one in found) >= len(story())
+    [vkey] = city.ready["vkeys"]
+    for one in found:
+        checkpoint = open_checkpoint(one["note"].encode(), [Verifier.parse(vkey)], one["partition"])
+        assert (checkpoint.ledger, checkpoint.size) == ("consent-ledger.local", one["size"])
+
+
+def test_checkpoints_are_verified_with_a_key_that_the_asker_has(city: Dev) -> None:
+    [vkey] = city.ready["vkeys"]
+    done = city.run("checkpoint", "3", "--trusted-key", vkey)
+    assert done.returncode == 0
+    checkpoint = open_checkpoint(done.stdout, [Verifier.parse(vkey)], 3)
+    by_setting = city.run("checkpoint", "--json", CONSENT_LEDGER_CHECKPOINT_VKEYS=json.dumps([vkey]))
+    assert (by_setting.returncode, len(objects(by_setting.stdout))) == (0, 6)
+    assert objects(by_setting.stdout)[3]["size"] >= checkpoint.size
+    other = Signer.generate("consent-ledger.local").verifier.vkey
+    wrong = city.run("checkpoint", "3", "--trusted-key", other, "--json")
+    assert (wrong.returncode, objects(wrong.stdout)[0]["verified"]) == (1, False)
+    assert city.run("checkpoint", "3").returncode == 2, "no key, no trust"
+
+
+def test_a_partition_without_a_checkpoint_is_incomplete(city: Dev) -> None:
+    assert city.operate("checkpoint", "6").returncode == 3
+    assert city.run("checkpoint", "6", "--trusted-key", city.ready["vkeys"][0]).returncode == 3
+
+
+def test_the_ledger_shows_the_keys_that_dev_printed(city: Dev) -> None:
+    with urllib.request.urlopen(city.ready["api"] + "/v1/keys", timeout=60) as answer:
+        shown = json.load(answer)
+    printed = json.loads(city.operate("vkey", "--json").stdout)
+    assert shown == {"ledger": "consent-ledger.local", **printed}
+    assert shown["checkpoints"] == city.ready["vkeys"]
+
+
+def test_each_process_has_the_secrets_of_its_own_work_alone(city: Dev) -> None:
+    given = {}
+    for process in family(city):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            command = process.cmdline()
+            for name in ("serve", "project", "sign"):
+                if "api.cli" in command and name in command:
+                    given[name] = {key for key in process.environ() if key.startswith("CONSENT_LEDGER_")}
+    assert sorted(given) == ["project", "serve", "sign"]
+    vault = {"CONSENT_LEDGER_VAULT_DATABASE", "CONSENT_LEDGER_VAULT_KEY_FILE"}
+    signer = {"CONSENT_LEDGER_SIGNER_DATABASE", "CONSENT_LEDGER_CHECKPOINT_KEY_FILE"}
+    views, receipts = {"CONSENT_LEDGER_DATABASE"}, {"CONSENT_LEDGER_RECEIPTS_KEY_FILE"}
+    assert given["serve"] >= vault | views | receipts
+    assert given["sign"] >= signer
+    assert not given["serve"] & signer
+    assert not given["sign"] & (vault | views | receipts)
+    assert given["project"] >= views
+    assert not given["project"] & (vault | signer | receipts)
 
 
 # --- policy -----------------------------------------------------------------------------------------------------
@@ -259,7 +324,8 @@ def test_doctor_finds_nothing_wrong(city: Dev) -> None:
     done = city.operate("doctor", "--json")
     findings = objects(done.stdout)
     assert [f for f in findings if f["status"] != "ok"] == []
-    assert {f["check"] for f in findings} >= {"installation", "broker", "database", "schema", "lag", "vault", "clock"}
+    checks = {"installation", "broker", "database", "schema", "lag", "signer", "keys", "vault", "clock"}
+    assert {f["check"] for f in findings} >= checks
     assert done.returncode == 0
 
 

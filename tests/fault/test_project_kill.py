@@ -11,6 +11,7 @@ from ledger.kafka.log import KafkaLog
 from replay.compare import compare
 from tests.projected import (
     append,
+    check_trees,
     many,
     new_schema,
     project,
@@ -62,6 +63,7 @@ def test_kills_at_20_random_moments_lose_and_double_nothing(
     assert project(kafka_address, topic, dsns, log, batch_events=500) == {}
     for partition in range(PARTITIONS):
         assert verdict_rows(dsns, partition) == pure_verdicts(records(log, partition), partition)
+    check_trees(dsns, {p: records(log, p) for p in range(PARTITIONS)})
     compared = compare(kafka_address, dsns.owner, dsns.projector, live=name, topic=topic)
     assert compared.equal, [view for view in compared.views if view.different]
     assert compared.complete

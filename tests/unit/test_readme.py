@@ -104,6 +104,9 @@ def _understand(arguments: list[str]) -> None:
     name, command, rest = command.resolve_command(context, list(rest))  # type: ignore[attr-defined]
     while hasattr(command, "resolve_command"):
         context = command.make_context(name, list(rest), parent=context)
+        rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            return
         name, command, rest = command.resolve_command(context, list(rest))
     command.make_context(name, list(rest), parent=context)  # raises for what it does not know
 
