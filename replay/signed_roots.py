@@ -14,7 +14,7 @@ from ledger.note import Verifier
 from projections.tlog import Trees
 from replay.stored_tree import Finding
 
-PUBLISHED_WITHIN_S = 5.0
+PUBLISHED_WITHIN_S = 20.0
 """How long after it is signed a checkpoint may be on its way to the topic."""
 _LACKS = (
     "that the signer keeps: start the signer, which publishes it; if it is running, somebody has taken checkpoints away"

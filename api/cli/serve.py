@@ -75,12 +75,14 @@ def project(
     from api.http.app import configure_logging
     from api.http.runtime import start_check
     from projections import members, worker
+    from projections.schema import LIVE, at_schema
 
     stop_with_parent()
     settings = load_settings("kafka", "database")
     configure_logging(settings.log_level)
     chosen = _partitions(partitions, settings.partitions)
-    check = start_check(settings)
+    # The worker names its schema itself; who compares finds it by the search path.
+    check = start_check(settings.model_copy(update={"database": at_schema(settings.database, LIVE)}))
     if projection is not None:
         differs = {} if check is None else check(range(settings.partitions) if chosen is None else chosen)
         for difference in differs.values():
