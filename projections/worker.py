@@ -147,7 +147,7 @@ class _Follower:
         running = self._running()
         if not running:
             self._pipeline.settle()
-            time.sleep(self._settings.poll_s)  # every partition stands still
+            time.sleep(self._settings.poll_s)  # everything stands still
             return
         if running != self._assigned:
             self._assign(reader, running)
@@ -199,6 +199,8 @@ class _Follower:
         self._projectors.update(made)
 
     def _running(self) -> tuple[int, ...]:
+        if any(isinstance(projector.halted, LogDiffers) for projector in self._projectors.values()):
+            return ()  # a log that is not the signed one stops everything
         return tuple(p for p, projector in self._projectors.items() if projector.halted is None)
 
     def _assign(self, reader: Reader, running: tuple[int, ...]) -> None:
