@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ledger.bundle import MAX_RECORDS, InvalidBundle
+from ledger.bundle import MAX_BUNDLE_BYTES, MAX_RECORDS, InvalidBundle
 from ledger.errors import LogError, Malformed, TooLarge
 from ledger.evidence import answer_of
 from ledger.log import Position
@@ -27,8 +27,9 @@ _Kept = dict[int, bytes]
 
 
 class Recorded(NamedTuple):
-    """A record as a leaf: who emitted it, about whom, and its bytes."""
+    """A record as a leaf: the offset of the record that it repeats (else its own), about whom, by whom, its bytes."""
 
+    first_offset: int
     subject: str | None
     source: str
     value: bytes
@@ -67,8 +68,8 @@ async def leaf_index(view: View, position: Position) -> int | None:
     return (await _leaf_indexes(view, position.partition, [position.offset])).get(position.offset)
 
 
-def _recorded(subject: str | None, source: str, body: str) -> Recorded:
-    return Recorded(subject, source, body.encode())
+def _recorded(first_offset: int, subject: str | None, source: str, body: str) -> Recorded:
+    return Recorded(first_offset, subject, source, body.encode())
 
 
 def _cited(position: Position, *verdicts: Verdict) -> list[int]:
@@ -110,19 +111,21 @@ async def _as_leaves(view: View, partition: int, found: _Kept) -> list[Leaf]:
 
 
 async def _at(view: View, partition: int, offsets: Iterable[int]) -> _Kept:
-    return await _kept(view, "records at", {"partition": partition, "offsets": list(offsets)})
+    found = await _kept(view, "records at", {"partition": partition, "offsets": list(offsets)})
+    return {offset: body for offset, body in found.items() if body is not None}
 
 
 async def _until(view: View, name: str, partition: int, subject: str, until: int) -> _Kept:
-    parameters = {"partition": partition, "subject": subject, "until": until, "limit": MAX_RECORDS + 1}
+    parameters = {"partition": partition, "subject": subject, "until": until}
+    parameters |= {"limit": MAX_RECORDS + 1, "bytes": MAX_BUNDLE_BYTES}
     found = await _kept(view, name, parameters)
-    if len(found) > MAX_RECORDS:
-        raise TooLarge(f"an evidence bundle has at most {MAX_RECORDS:,} records")
-    return found
+    if len(found) > MAX_RECORDS or None in found.values():
+        raise TooLarge(f"an evidence bundle has at most {MAX_RECORDS:,} records, {MAX_BUNDLE_BYTES:,} bytes")
+    return {offset: body for offset, body in found.items() if body is not None}
 
 
-async def _kept(view: View, name: str, parameters: dict[str, Any]) -> _Kept:
-    return dict(await view._ask(name, parameters, lambda offset, body: (offset, body.encode()), "evidence"))
+async def _kept(view: View, name: str, parameters: dict[str, Any]) -> dict[int, bytes | None]:
+    return dict(await view._ask(name, parameters, lambda offset, body: (offset, body and body.encode()), "evidence"))
 
 
 async def _leaf_indexes(view: View, partition: int, offsets: Iterable[int]) -> dict[int, int]:

@@ -24,7 +24,7 @@ from api.http.records import hidden, none_such, readable
 from api.http.runtime import principal_of, runtime_of
 from api.http.tlog import TEXT_TYPE, Cover, cover_of, not_covered, proofs, verifiers_of
 from api.http.views import must_have_come, views_of, wait_for_views
-from api.http.withheld import held_back
+from api.http.withheld import HeldBack, held_back
 from ledger import codec, tlog_proof
 from ledger.authority import AUDIT_READ, MY_SOURCE, SELF, Principal
 from ledger.errors import Forbidden, InvalidNote, LogError, Malformed, NotFound, Problem, TooLarge
@@ -52,6 +52,8 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"description": "a position or parameter that is not understood, or too many records for a bundle"},
     503: {"description": "no signed checkpoint covers it yet, or the read cannot be recorded"},
 }
+_AT_ONCE = asyncio.Semaphore(2)
+"""A bundle may take hundreds of megabytes while it is made."""
 
 router = APIRouter()
 
@@ -80,22 +82,25 @@ async def get_evidence(request: Request, position: str) -> Response:
     at = record.position
     if asked is not None and asked.partition != at.partition:
         raise Malformed([Problem("known_at", "another-partition")], "known_at is a position of the event's partition")
+    # First of all: that no checkpoint covers it yet would tell of what is held back that it is judged.
+    async with views_of(request).auditor() as view:
+        instead = await hidden(request, view, reader, record)
+    if instead is not None:
+        return instead
     cover = await cover_of(request, at.partition) if record.kind in JUDGED else None
     if cover is not None and max(at, asked or at) > cover.last:
         raise not_covered(runtime_of(request))
     if record.subject is not None:
         await announce(request, reader, record.subject, f"evidence/{at}")
-    async with views_of(request).auditor() as view:
-        instead = await hidden(request, view, reader, record)
-        if instead is not None:
-            return instead
-        if cover is None:
-            return none_such("not-judged")
-        question = Question(at, asked or cover.last, complete)
-        leaves = await _leaves(request, view, reader, question, cover)
-    if leaves is None:
-        return none_such("not-recorded-then")
-    raw = await _bundle(request, question, leaves, cover)
+    if cover is None:
+        return none_such("not-judged")
+    question = Question(at, asked or cover.last, complete)
+    async with _AT_ONCE:
+        async with views_of(request).auditor() as view:
+            leaves = await _leaves(request, view, reader, question, cover)
+        if leaves is None:
+            return none_such("not-recorded-then")
+        raw = await _bundle(request, question, leaves, cover)
     headers = {"content-disposition": f'attachment; filename="evidence-{at}.zip"'}
     return answer(request, raw, etag(raw), headers, media_type=BUNDLE_TYPE)
 
@@ -126,7 +131,7 @@ async def get_proof(request: Request, position: str) -> Response:
     if index is None or index >= cover.checkpoint.size:
         raise not_covered(runtime_of(request))
     if reader is not None and recorded.subject is not None:
-        await announce(request, reader, recorded.subject, f"proof/{at}")
+        await announce(request, reader, recorded.subject, f"proof/{at._replace(offset=recorded.first_offset)}")
     [hashes] = await proofs(request, cover, [index])
     raw = TlogProof(index, tuple(hashes), cover.note).encode()
     try:
@@ -165,11 +170,17 @@ async def _leaves(request: Request, view: View, reader: Reader, question: Questi
         raise _too_many(question, error) from None
     if reader.own:
         held = await held_back(view, stated.subject, runtime_of(request).clock())
-        for leaf in leaves if held else ():
-            event = codec.read(leaf.value)
-            if held.of(event.source, event.id, leaf.value) is not None:
-                raise Forbidden("held-back", "a law holds back a record of this bundle")
+        if bool(held) and await asyncio.to_thread(_any_held, held, leaves):
+            raise Forbidden("held-back", "a law holds back a record of this bundle")
     return leaves
+
+
+def _any_held(held: HeldBack, leaves: list[Leaf]) -> bool:
+    for leaf in leaves:
+        event = codec.read(leaf.value)
+        if held.of(event.source, event.id, leaf.value) is not None:
+            return True
+    return False
 
 
 async def _bundle(request: Request, question: Question, leaves: list[Leaf], cover: Cover) -> bytes:

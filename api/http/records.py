@@ -165,8 +165,10 @@ async def readable(request: Request, text: str) -> tuple[Reader, Record] | Respo
         if record is not None:
             return _reader_of(principal, record), record
         if first is not None:
-            admit(principal, first.subject)
-            return none_such("repeat", {"position": str(first.position)})
+            reader = _reader_of(principal, first)
+            async with views_of(request).auditor() as view:
+                held = await hidden(request, view, reader, first)
+            return none_such("repeat", None if held else {"position": str(first.position)})
         if not last_look:  # the views may come by while we ask the log
             await must_have_come(request, position)
     raise NotFound("there is no record at this position")
