@@ -148,6 +148,10 @@ class ProjectionError(ConsentLedgerError):
     """A projection and its position do not fit together."""
 
 
+class AlteredViews(ProjectionError):
+    """Views or trees are not what the log says: somebody altered them, or they were restored in part."""
+
+
 class StaleWriter(ProjectionError):
     """Another worker has moved this partition on: this one must not write."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ledger.bundle import MAX_BUNDLE_BYTES, MAX_RECORDS, InvalidBundle
-from ledger.errors import LogError, Malformed, TooLarge
+from ledger.errors import AlteredViews, Malformed, TooLarge
 from ledger.evidence import answer_of
 from ledger.log import Position
 from ledger.manifest import Leaf, Question, without_text
@@ -39,7 +39,7 @@ async def gather(view: View, question: Question, stated: Verdict, last: Position
     """The records for a bundle, in the order of the log, as leaves up to the position `last` (the checkpoint's).
 
     First those that the verdict, now and at first, cites. When these alone do not give the verdict that the view
-    states, every fact known by then; when those do not either, the view was altered: `LogError`. A complete bundle
+    states, every fact known by then; when those do not either, the view was altered: `AlteredViews`. A complete bundle
     holds every record about the resident, and every rule. Raises `TooLarge` when they are too many.
     """
     position = question.position
@@ -93,8 +93,8 @@ def _agree(question: Question, found: _Kept, stated: Verdict) -> bool:
     return said == (verdict["outcome"], verdict["first_outcome"], verdict["findings"])
 
 
-def _altered(position: Position) -> LogError:
-    return LogError(
+def _altered(position: Position) -> AlteredViews:
+    return AlteredViews(
         f"the verdict that the views have of {position} is not what its records give: the views were altered, compare "
         "them with `replay --compare` and rebuild them"
     )
@@ -103,7 +103,7 @@ def _altered(position: Position) -> LogError:
 async def _as_leaves(view: View, partition: int, found: _Kept) -> list[Leaf]:
     indexes = await _leaf_indexes(view, partition, found)
     if len(indexes) != len(found):
-        raise LogError(f"the tree of partition {partition} does not say where its leaves stand: rebuild the views")
+        raise AlteredViews(f"the tree of partition {partition} does not say where its leaves stand: rebuild the views")
     return [Leaf(Position(partition, offset), indexes[offset], found[offset]) for offset in sorted(found)]
 
 

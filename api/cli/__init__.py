@@ -9,6 +9,7 @@ Errors are one clear line on stderr (a JSON problem with `--json`), never a trac
 3
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -71,7 +72,7 @@ _TITLES: tuple[tuple[type[ConsentLedgerError], str], ...] = (
     (Unreadable, "Unreadable"),
     (Unavailable, "Unavailable"),
     (NotYet, "Not there yet"),
-    (LocalServerError, "A server did not start"),
+    (LocalServerError, "The local servers"),
 )
 
 
@@ -102,6 +103,8 @@ def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
     flags, rest = console.take_flags(arguments)
     out = console.configure(flags)
+    for library in ("kafka", "psycopg"):  # their words reach no terminal; servers log them their own way
+        logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         result = app(rest, prog_name="consent-ledger", standalone_mode=False)
         out.flush()

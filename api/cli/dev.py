@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -84,6 +84,10 @@ def dev(
     data_dir: DataDir = None,
     empty: Annotated[bool, typer.Option("--empty", help="Leave the log empty, without even a policy.")] = False,
     port: Port = None,
+    servers_only: Annotated[
+        bool,
+        typer.Option("--servers-only", help="Only Kafka and PostgreSQL, to look at a log that is not what was signed."),
+    ] = False,
 ) -> None:
     """Start the whole product on this machine, for development: Kafka, PostgreSQL, API, worker, signer, a city."""
     if context.invoked_subcommand is not None:
@@ -94,7 +98,11 @@ def dev(
     out.warn(NOT_FOR_PRODUCTION)
     ready = False
     try:
-        with stack.opened(data_dir, port=port, say=out.say, subjects=residents()) as running:
+        with stack.opened(data_dir, port=port, say=out.say, subjects=residents(), servers_only=servers_only) as running:
+            if servers_only:
+                ready = True
+                _announce_servers(running)
+                _watch(running)
             if not empty:
                 fill(running)
             stack.serve(running, out.say)
@@ -103,13 +111,32 @@ def dev(
                 out.warn(f"partition {partition} is not signed: `doctor` says why, {running.folder}/logs/sign.log too")
             _announce(running, empty)
             ready = True
-            while True:
-                running.check()
-                time.sleep(_LOOK_EVERY_S)
+            _watch(running)
     except KeyboardInterrupt:
         if not ready:
             raise LocalServerError("interrupted before everything was ready; all has been stopped") from None
         out.say("stopped")
+
+
+def _watch(running: "Stack") -> NoReturn:
+    """Until Ctrl-C, or until a part ends by itself."""
+    while True:
+        running.check()
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _announce_servers(running: "Stack") -> None:
+    out = console.get()
+    vkeys = list(running.settings.checkpoint_vkeys)
+    if out.json:
+        out.data({"kafka": running.kafka, "database": running.database, "vkeys": vkeys})
+    else:
+        look = " ".join(f"--trusted-key {vkey}" for vkey in vkeys)
+        out.data("Kafka and PostgreSQL run, and nothing writes. To look:")
+        out.data(f"  CONSENT_LEDGER_CONFIG={running.config} consent-ledger verify-log {look}")
+        out.data(f"  CONSENT_LEDGER_CONFIG={running.config} consent-ledger replay --compare")
+    out.flush()
+    out.say("Ctrl-C stops them")
 
 
 def _announce(running: "Stack", empty: bool) -> None:

@@ -127,7 +127,8 @@ class Stack:
                 parts: dict[str, dict[str, Any]] = answer.json().get("parts", {})
                 failing[:] = [f"{name}: {part.get('problem')}" for name, part in parts.items() if not part["ok"]]
                 if parts.get("log", {}).get("differs_at"):  # this does not pass
-                    raise LocalServerError(str(parts["log"]["problem"]))
+                    look = f"`consent-ledger dev --servers-only --data-dir {self.folder}`"
+                    raise LocalServerError(f"{parts['log']['problem']}; {look} starts what it needs to look")
                 return False
 
             self.wait_until(ready, "the API did not become ready", READY_S, failing)
@@ -212,9 +213,18 @@ def _lock(lock: int, folder: Path) -> None:
 
 @contextlib.contextmanager
 def opened(
-    wanted: Path | None, *, port: int | None, say: Say, subjects: Sequence[str] = (), partitions: int = 6
+    wanted: Path | None,
+    *,
+    port: int | None,
+    say: Say,
+    subjects: Sequence[str] = (),
+    partitions: int = 6,
+    servers_only: bool = False,
 ) -> Iterator[Stack]:
-    """Starts broker, database, worker and signer, then what `serve` starts; stops all at the end."""
+    """Starts broker, database, worker and signer, then what `serve` starts; stops all at the end.
+
+    With `servers_only` neither worker nor signer: nothing writes, and whoever wants to look may.
+    """
     with contextlib.ExitStack() as exits:
         exits.enter_context(_hangup_as_interrupt())
         exits.enter_context(process.terminated_as_interrupted())
@@ -240,18 +250,24 @@ def opened(
             owner_dsn=made.dsns.owner,
             servers=servers,
         )
-        say("starting the projection worker")
-        # One worker has every partition: a group would only make a restart wait for the last one's session to end.
-        every = ",".join(map(str, range(partitions)))
-        as_projector = {
-            **environment(settings, without=(*_OF_THE_SIGNER, *_OF_THE_VAULT, "receipts_key_file")),
-            "CONSENT_LEDGER_DATABASE": made.dsns.projector,
-        }
-        children.start("project", ["project", "--partitions", every], as_projector)
-        say("starting the signer")
-        children.start("sign", ["sign"], environment(settings, only=_SIGNER_KNOWS))
+        if not servers_only:
+            _follow(stack, made, say)
         _keep_settings(stack)
         yield stack
+
+
+def _follow(stack: Stack, made: provision.Provisioned, say: Say) -> None:
+    """Starts worker and signer."""
+    say("starting the projection worker")
+    # One worker has every partition: a group would only make a restart wait for the last one's session to end.
+    every = ",".join(map(str, range(stack.settings.partitions)))
+    as_projector = {
+        **environment(stack.settings, without=(*_OF_THE_SIGNER, *_OF_THE_VAULT, "receipts_key_file")),
+        "CONSENT_LEDGER_DATABASE": made.dsns.projector,
+    }
+    stack.children.start("project", ["project", "--partitions", every], as_projector)
+    say("starting the signer")
+    stack.children.start("sign", ["sign"], environment(stack.settings, only=_SIGNER_KNOWS))
 
 
 def _keep_settings(stack: Stack) -> None:

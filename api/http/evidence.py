@@ -27,7 +27,7 @@ from api.http.views import must_have_come, views_of, wait_for_views
 from api.http.withheld import HeldBack, held_back
 from ledger import codec, tlog_proof
 from ledger.authority import AUDIT_READ, MY_SOURCE, SELF, Principal
-from ledger.errors import Forbidden, InvalidNote, LogError, Malformed, NotFound, Problem, TooLarge
+from ledger.errors import AlteredViews, Forbidden, InvalidNote, Malformed, NotFound, Problem, TooLarge
 from ledger.events import EVENTS_WRITE, JUDGED, RULES_WRITE
 from ledger.evidence import InvalidBundle, build
 from ledger.manifest import Leaf, Question
@@ -138,7 +138,7 @@ async def get_proof(request: Request, position: str) -> Response:
         verifiers = verifiers_of(runtime_of(request))
         tlog_proof.verify(raw, leaf_hash(recorded.value), verifiers, at.partition)
     except (InvalidProof, InvalidNote) as error:
-        raise LogError(f"the views cannot prove {at}, they were altered: {error}") from None
+        raise AlteredViews(f"the views cannot prove {at}, they were altered: {error}") from None
     return answer(request, raw, etag(raw), media_type=TEXT_TYPE)
 
 
@@ -191,7 +191,7 @@ async def _bundle(request: Request, question: Question, leaves: list[Leaf], cove
     except TooLarge as error:
         raise _too_many(question, error) from None
     except InvalidBundle as error:
-        raise LogError(f"no bundle of {question.position} verifies, the views were altered: {error}") from None
+        raise AlteredViews(f"no bundle of {question.position} verifies, the views were altered: {error}") from None
 
 
 def _too_many(question: Question, error: TooLarge) -> Malformed:

@@ -16,6 +16,7 @@ import orjson
 from starlette.responses import Response
 
 from ledger.errors import (
+    AlteredViews,
     Conflict,
     ConsentLedgerError,
     Erased,
@@ -64,6 +65,9 @@ MALFORMED = Kind("malformed", 422, "The input is JSON but breaks the contract. M
 BUSY = Kind("too-many", 429, "Too many events of this client wait. Send slower.")
 INTERNAL = Kind("internal", 500, "The ledger failed. Nothing of your input is shown here; the request id names it.")
 UNAVAILABLE = Kind("unavailable", 503, "Not there yet, or a part is down. Send the same again later.")
+VIEWS_ALTERED = Kind(
+    "views-altered", 503, "The views are not what the log says. An operator has to look: run `replay --compare`."
+)
 LOG_STOPPED = Kind("log-stopped", 503, "The log contradicts itself. An operator has to look: run `doctor`.")
 
 
@@ -101,6 +105,8 @@ def describe(error: ConsentLedgerError) -> tuple[dict[str, Any], dict[str, str]]
             return document(BUSY), {"retry-after": str(error.retry_after_s)}
         case NotYet():
             return document(UNAVAILABLE), {"retry-after": str(error.retry_after_s)}
+        case AlteredViews():
+            return document(VIEWS_ALTERED), {"retry-after": str(_LOG_STOPPED_RETRY_S)}
         case LogError():
             return document(LOG_STOPPED), {"retry-after": str(_LOG_STOPPED_RETRY_S)}
         case _:

@@ -22,7 +22,7 @@ from api.http.reading import PERSONAL, answer, etag
 from api.http.runtime import Runtime, principal_of, runtime_of
 from ledger.authority import AUDIT_READ
 from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.errors import ConfigurationError, Forbidden, InvalidNote, LogError, Malformed, NotFound, NotYet
+from ledger.errors import AlteredViews, ConfigurationError, Forbidden, InvalidNote, Malformed, NotFound, NotYet
 from ledger.log import Position
 from ledger.merkle import InvalidProof
 from ledger.note import Verifier
@@ -55,7 +55,7 @@ class Cover:
 
 
 async def cover_of(request: Request, partition: int) -> Cover:
-    """What is signed of a partition; raises `NotYet` while nothing is, and `LogError` when it cannot be right."""
+    """What is signed of a partition; raises `NotYet` while nothing is, and `AlteredViews` when it cannot be right."""
     runtime = runtime_of(request)
 
     def read() -> Cover:
@@ -66,10 +66,10 @@ async def cover_of(request: Request, partition: int) -> Cover:
 
 
 async def proofs(request: Request, cover: Cover, indexes: Sequence[int]) -> list[list[bytes]]:
-    """An inclusion proof for each leaf under the checkpoint; not checked. Raises `LogError` when there can be none."""
+    """An inclusion proof for each leaf under the checkpoint; not checked. Raises `AlteredViews` when there can be none."""
     partition, size = cover.checkpoint.partition, cover.checkpoint.size
     if any(not 0 <= index < size for index in indexes):
-        raise LogError(f"the views place a record of partition {partition} outside its tree: rebuild the views")
+        raise AlteredViews(f"the views place a record of partition {partition} outside its tree: rebuild the views")
 
     def read() -> list[list[bytes]]:
         with runtime_of(request).trees.snapshot() as snapshot:
@@ -78,7 +78,7 @@ async def proofs(request: Request, cover: Cover, indexes: Sequence[int]) -> list
     try:
         return await asyncio.to_thread(read)
     except InvalidProof as error:
-        raise LogError(f"the tree of partition {partition} cannot be read: {error}") from None
+        raise AlteredViews(f"the tree of partition {partition} cannot be read: {error}") from None
 
 
 def not_covered(runtime: Runtime) -> NotYet:
@@ -105,9 +105,9 @@ def _cover(runtime: Runtime, snapshot: Snapshot, partition: int) -> Cover:
             raise not_covered(runtime)  # or the views are being read anew, and have not come so far
         return Cover(checkpoint, signed.note, snapshot.position(partition, checkpoint.size - 1))
     except InvalidNote as error:
-        raise LogError(f"the checkpoint kept for partition {partition} is not to be trusted: {error}") from None
+        raise AlteredViews(f"the checkpoint kept for partition {partition} is not to be trusted: {error}") from None
     except InvalidProof as error:
-        raise LogError(f"the tree of partition {partition} cannot be read: {error}") from None
+        raise AlteredViews(f"the tree of partition {partition} cannot be read: {error}") from None
 
 
 # --- the doors --------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ async def get_tile(request: Request, partition: str, tile: str) -> Response:
     try:
         body = await asyncio.to_thread(read)
     except InvalidProof as error:
-        raise LogError(f"the tree of partition {number} cannot be read: {error}") from None
+        raise AlteredViews(f"the tree of partition {number} cannot be read: {error}") from None
     caching = _IMMUTABLE if wanted.width == WIDTH else PERSONAL
     return answer(request, body, etag(body), media_type=TILE_TYPE, caching=caching)
 

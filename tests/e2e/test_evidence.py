@@ -314,7 +314,7 @@ def test_a_row_altered_in_the_views_gives_no_bundle(ledger: SignedLedger) -> Non
     at = Position.parse(collected)
     ledger.altered(body, '"resident"', '"third-party"', *at)  # changes no verdict: but the leaf's hash
     response = ledger.get(path, ledger.auditor)
-    assert (response.status_code, response.json()["type"].rpartition("/")[2]) == (503, "log-stopped")
+    assert (response.status_code, response.json()["type"].rpartition("/")[2]) == (503, "views-altered")
     assert ledger.get(f"/v1/records/{collected}/proof", ledger.service).status_code == 503
     ledger.altered(body, '"third-party"', '"resident"', *at)
     checked(ledger.get(path, ledger.auditor))
