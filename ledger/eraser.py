@@ -18,20 +18,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
+from typing import TypeVar
 
 from ledger.authority import Door, Principal
 from ledger.codec import rfc3339
 from ledger.erasure import DONE, Erasure, ErasureTable, Logged, Submit, erased_event, requested_event
 from ledger.erasures import ErasuresInLog
-from ledger.errors import Conflict, ConsentLedgerError, Unavailable
+from ledger.errors import Conflict, ConsentLedgerError, NotYet, Unavailable
 from ledger.events import Event
 from ledger.log import Position
 from ledger.record import Clock
 
 _logger = logging.getLogger("consent_ledger.eraser")
+_T = TypeVar("_T")
 STEPS = ("begun", "requested", "requested-noted", "destroyed", "erased", "done")
 IDLE_S, RETRY_S, LOOK_S = 5.0, 0.5, 0.2
 RECONCILE_EVERY_S = 900.0
+_READ_BY_ALL_S = 0.5
+"""More than a recorder lets pass before it reads what others appended (`Limits.follow_every_s`)."""
 _CHUNK = 5_000
 
 
@@ -110,52 +114,65 @@ class Eraser:
         with self._table.alone() as alone:
             if not alone:
                 return False
-            problem = self._finish_all()
+            problems = self._finish_all()
             if compare:
                 self._compare_asked.clear()  # asked again meanwhile: compared again
                 self._compared_s = float("-inf")
-                self._compare()
-                self._compared_s = started_s
-                problem = self._finish_all()
-        if problem is not None:
-            raise problem
+                differs = self._compare()
+                if not any(isinstance(one, NotYet) for one in differs):  # what does not pass by itself can wait
+                    self._compared_s = started_s
+                problems = self._finish_all() + differs
+        if problems:
+            raise problems[0]
         return True
 
-    def _finish_all(self) -> ConsentLedgerError | None:
-        """One that cannot be finished now holds up no other; returns the first reason why."""
-        problem: ConsentLedgerError | None = None
-        tried: set[str] = set()
-        while waiting := [one for one in self._table.unfinished() if one.erasure_id not in tried]:
+    def _finish_all(self) -> list[ConsentLedgerError]:
+        """One that cannot be finished now holds up no other; returns the reasons why."""
+        problems: list[ConsentLedgerError] = []
+        waiting = self._table.unfinished()
+        while waiting:
             for erasure in waiting:
-                tried.add(erasure.erasure_id)
-                try:
-                    self.carry_out(erasure)
-                except ConsentLedgerError as error:
-                    problem = problem or error
-        return problem
+                problems += [] if self._stopping else self._tried(self.carry_out, erasure)
+            waiting = self._table.unfinished((waiting[-1].asked_time, waiting[-1].erasure_id))
+        return problems
+
+    def _tried(self, work: Callable[[_T], None], one: _T) -> list[ConsentLedgerError]:
+        """What keeps this one from being done, if anything does; the others go on."""
+        try:
+            work(one)
+        except ConsentLedgerError as error:
+            return [error]
+        except Exception as error:  # our own bug; its text may hold values
+            _logger.error("an erasure failed: %s", type(error).__name__)
+            return [ConsentLedgerError("an erasure failed: the log of this process says how")]
+        return []
 
     def carry_out(self, erasure: Erasure) -> None:
         """Takes an erasure from where it is to its end."""
         self._at("begun")
         # By the log's word, not only by the recorder's: what another process appended just before it died counts.
         logged = self._in_log.find(erasure)
+        if logged is not None and (logged.erased or (logged.requested and not erasure.requested)):
+            # Sent again, for its place and receipt: by now our recorder has read it too, so it is no new record.
+            time.sleep(_READ_BY_ALL_S)
         if erasure.requested is None:
-            there = None if logged is None else logged.requested
-            position, _ = (there, None) if there else self._append(requested_event(erasure), erasure.asked_by)
+            position, _ = self._append(requested_event(erasure), erasure.asked_by)
             self._at("requested")
             self._table.note_requested(erasure.erasure_id, position)
             self._at("requested-noted")
         if erasure.erased_time is None:
-            erasure = self._table.destroy(erasure, rfc3339(self._clock()))
+            erasure = self._destroy(erasure)
             self._at("destroyed")
         # Who approved it stands in the log too: whoever asked is `recordedby` of the request.
-        there = None if logged is None else logged.erased
-        position, receipt = (
-            (there, None) if there else self._append(erased_event(erasure), erasure.approved_by or erasure.asked_by)
-        )
+        position, receipt = self._append(erased_event(erasure), erasure.approved_by or erasure.asked_by)
         self._at("erased")
         self._table.note_done(erasure.erasure_id, position, receipt)
         self._at("done")
+
+    def _destroy(self, erasure: Erasure) -> Erasure:
+        # The vault may be older than the key: named as the records name it, it reads as destroyed, and not as unknown.
+        key_id = self._in_log.sealing_key(erasure.subject) if erasure.everything else None
+        return self._table.destroy(erasure, rfc3339(self._clock()), key_id)
 
     def _append(self, event: Event, client_id: str) -> tuple[Position, str | None]:
         """The position of this event in the log, there already or from now on."""
@@ -174,24 +191,31 @@ class Eraser:
 
     # --- the vault against the log ----------------------------------------------------------------------------
 
-    def _compare(self) -> None:
-        logged = self._in_log.all()
+    def _compare(self) -> list[ConsentLedgerError]:
+        """One that cannot be compared now holds up no other; returns the reasons why."""
+        logged, problems = self._in_log.all()
         for start in range(0, len(logged), _CHUNK):
-            self._compare_with(logged[start : start + _CHUNK])
+            problems += self._compare_with(logged[start : start + _CHUNK])
+        return problems
 
-    def _compare_with(self, logged: Sequence[Logged]) -> None:
+    def _compare_with(self, logged: Sequence[Logged]) -> list[ConsentLedgerError]:
+        problems: list[ConsentLedgerError] = []
         unknown = self._table.unknown([one.erasure_id for one in logged])
         there = self._table.not_destroyed([one.subject for one in logged if one.categories is None])
         for one in logged:
-            whole = one.categories is None and one.subject in there
-            if not whole and one.erasure_id not in unknown:
-                continue
-            # The views only say where to look: what cannot be undone rests on the records themselves.
-            erasure = self._in_log.verified(one)
-            if erasure is None:
-                _logger.error("the views name an erasure at %s that the log does not hold", one.requested or one.erased)
-                continue
-            self._table.adopt(erasure)
-            if erasure.everything and erasure.state == DONE and one.subject in there:
-                _logger.warning("a key or login of somebody erased was in the vault: it is destroyed again")
-                self._table.destroy(erasure, rfc3339(self._clock()), self._in_log.sealing_key(one.subject))
+            back = one.categories is None and one.subject in there
+            if back or one.erasure_id in unknown:
+                problems += self._tried(self._take_in, one)
+        return problems
+
+    def _take_in(self, logged: Logged) -> None:
+        # The views only say where to look: what cannot be undone rests on the records themselves.
+        erasure = self._in_log.verified(logged)
+        if erasure is None:
+            at = logged.requested or logged.erased
+            _logger.error("the views name an erasure at %s that the log does not hold", at)
+            return
+        self._table.adopt(erasure)
+        if erasure.everything and erasure.state == DONE and self._table.not_destroyed([erasure.subject]):
+            _logger.warning("a key or login of somebody erased was in the vault: it is destroyed again")
+            self._destroy(erasure)

@@ -99,8 +99,8 @@ class ErasureTable(Protocol):
     def alone(self) -> AbstractContextManager[bool]:
         """Whether no other process erases now; holds them off until the block ends."""
 
-    def unfinished(self) -> list[Erasure]:
-        """Those in progress, the oldest first; a bounded number."""
+    def unfinished(self, after: tuple[str, str] | None = None) -> list[Erasure]:
+        """Those in progress, the oldest first; a bounded number. `after`: time and id of the last one before them."""
 
     def note_requested(self, erasure_id: str, position: Position) -> None:
         """`erasure.requested` is in the log."""
@@ -108,7 +108,8 @@ class ErasureTable(Protocol):
     def destroy(self, erasure: Erasure, time: str, key_id: str | None = None) -> Erasure:
         """Destroys key and logins, when everything is erased, and notes when, in one transaction.
 
-        `key_id`: what to call the key in the row that says it was destroyed, where the vault does not know it.
+        `key_id`: what to call the key in the row that says it was destroyed, where the vault does not know it; not
+        taken when it is the name of another resident's.
         """
 
     def note_done(self, erasure_id: str, position: Position, receipt: str | None) -> None:

@@ -2,7 +2,7 @@
 
     in_log = ErasuresInLog(log, index)
     in_log.erased(["res_7f2c", "res_91aa"])      # {"res_7f2c"}: everything of theirs is erased, or is to be
-    in_log.all()                                 # every erasure in the log
+    in_log.all()                                 # every erasure in the log, and why some could not be found
     in_log.verified(logged)                      # the erasure as the records themselves tell it
 
 The projected views are asked in one snapshot, which says how far they reach; what the log holds beyond that is read, to
@@ -55,18 +55,29 @@ class ErasuresInLog:
         here = [logged for logged in self._look([erasure.subject]) if logged.erasure_id == erasure.erasure_id]
         return here[0] if here else None
 
-    def all(self) -> list[Logged]:
-        """Every erasure in the log, a row each, by position."""
-        return sorted(self._look(None), key=lambda logged: logged.requested or logged.erased or Position(0, 0))
+    def all(self) -> tuple[list[Logged], list[ConsentLedgerError]]:
+        """Every erasure in the log, a row each, by position; and why partitions could not be read, if so."""
+        problems: list[ConsentLedgerError] = []
+        found = self._look(None, problems)
+        found.sort(key=lambda logged: logged.requested or logged.erased or Position(0, 0))
+        return found, problems
 
-    def _look(self, subjects: Sequence[str] | None) -> list[Logged]:
+    def _look(self, subjects: Sequence[str] | None, problems: list[ConsentLedgerError] | None = None) -> list[Logged]:
+        """With `problems`, a partition that cannot be read says so there, and the others are looked at."""
         reached, seen = self._index.erasures(subjects)
         found = {(logged.erasure_id, logged.subject): logged for logged in seen}
         every = range(self._log.partitions)
         partitions = every if subjects is None else sorted({self._log.partition_of(s) for s in subjects})
         wanted = None if subjects is None else set(subjects)
         for partition in partitions:
-            for position, event in self._follow(partition, reached.get(partition, 0)):
+            try:
+                beyond = self._follow(partition, reached.get(partition, 0))
+            except ConsentLedgerError as error:
+                if problems is None:
+                    raise
+                problems.append(error)
+                continue
+            for position, event in beyond:
                 if wanted is None or event.subject in wanted:
                     key = (event.data.erasure_id, str(event.subject))
                     before = found.get(key) or Logged(*key, categories_of(event.data), None, None)

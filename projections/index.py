@@ -109,6 +109,8 @@ class PostgresIndex:
         with _translated("the projected views"):
             try:
                 return self._once(statement, parameters)
+            except PoolTimeout:
+                raise  # it has been waited for long enough
             except psycopg.OperationalError:
                 # A connection that a restart of the server has cut: the pool has let it go. Checking each one before
                 # its use would cost a round trip a question.

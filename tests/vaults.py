@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-TABLES = ("keys", "map_key", "logins", "erasures")
+TABLES = ("keys", "map_key", "logins", "erasures", "erasure_references")
 Backup = dict[str, list[tuple[Any, ...]]]
 
 

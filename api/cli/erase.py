@@ -7,7 +7,7 @@
     $ consent-ledger erase --list
 
 What is destroyed cannot be brought back, and no proof breaks by it (docs/spec/erasure.md). Exit: 0; 3 when it was
-approved and is still being carried out.
+approved and is still being carried out, or when --list is not the whole of them.
 """
 
 import uuid
@@ -21,7 +21,7 @@ from ledger.errors import ConfigurationError, Conflict, NotYet
 
 _JSON = {"content-type": "application/json"}
 _PATH = "/v1/erasures"
-_MAX_PAGES = 20
+_PAGE, _MAX_PAGES = 500, 20
 
 
 def erase(
@@ -81,23 +81,26 @@ def _tell(found: dict[str, Any]) -> None:
 
 
 def _list(door: client.Client) -> None:
-    """Every erasure, the newest first, at most 10,000."""
+    """Every erasure, the newest first, at most 10,000; raises `NotYet` after them when there are more."""
     out = console.get()
     found: list[dict[str, Any]] = []
-    parameters: dict[str, str] | None = {"limit": "500"}
+    parameters, more = {"limit": str(_PAGE)}, True
     for _ in range(_MAX_PAGES):
-        response = door.get(_PATH, **(parameters or {}))
+        response = door.get(_PATH, **parameters)
         found += response.json()["erasures"]
         following = response.links.get("next")
         if following is None:
+            more = False
             break
-        parameters = {"limit": "500", "cursor": str(following["url"]).rpartition("cursor=")[2]}
+        parameters = {"limit": str(_PAGE), "cursor": str(following["url"]).rpartition("cursor=")[2]}
     if out.json:
         out.data({"erasures": found})
     else:
         for one in found:
             out.data(line(one))
     out.flush()
+    if more:
+        raise NotYet(f"there are more: only the newest {len(found):,} are listed")
     if not found:
         out.say("no erasure was ever asked for")
 

@@ -56,7 +56,7 @@ def rotate() -> None:
     settings = load_settings("vault_database")
     ring = settings.key_wrapper()
     rewrapped = 0
-    with contextlib.closing(Database(settings.vault_database, pool_size=1)) as database:
+    with contextlib.closing(Database(settings.vault_database, pool_size=1, statement_timeout_s=600)) as database:
         # An API that still has the older key alone may wrap new keys by it meanwhile: look again, but not for ever.
         for _ in range(_ROUNDS):
             with out.counting("keys rewrapped") as counter:

@@ -7,8 +7,9 @@
     GET /v1/erasures?state=&limit=, /v1/erasures/{id}         for operators
 
 The asking POSTs need an `Idempotency-Key`: the same key with the same body gives the same erasure, as far as it is by
-then; with another body 409. An operator is a client and, where the issuer names one, a person (`sub`): who approves
-must differ from who asked in both. What happens then is `ledger.eraser`'s; these doors only note what is wanted.
+then; with another body 409. A resident's new key names the erasure of the same that is in progress, if there is one. An
+operator is a client and, where the issuer names one, a person (`sub`): who approves must differ from who asked in both.
+What happens then is `ledger.eraser`'s; these doors only note what is wanted.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from fastapi import APIRouter, Request
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
@@ -32,9 +34,10 @@ from ledger import codec
 from ledger.authority import OPERATE, SELF, Principal
 from ledger.erasure import AWAITING, DONE, IN_PROGRESS, STATES, WITHDRAWN, Asked, Erasure
 from ledger.errors import Forbidden, Malformed, NotFound, Problem
+from ledger.events import Id
 
 ANSWERED_WITHIN_S = 5.0
-_LOOK_EVERY_S = 0.05
+_LOOK_AFTER_S, _LOOK_AT_LEAST_EVERY_S = 0.05, 0.5
 _OTHER_BODY = problems.CONFLICT._replace(title="This idempotency key was used for something else. Send a new one.")
 _STATE = problems.Kind("erasure-state", 409, "The erasure is not in a state that allows this.")
 
@@ -182,6 +185,10 @@ async def _must_exist(request: Request, subject: str) -> None:
 
 
 async def _existing(request: Request, erasure_id: str) -> Erasure:
+    try:
+        msgspec.convert(erasure_id, Id)
+    except msgspec.ValidationError:
+        raise NotFound("there is no such erasure") from None
     erasure = await asyncio.to_thread(runtime_of(request).erasures.get, erasure_id)
     if erasure is None:
         raise NotFound("there is no such erasure")
@@ -196,8 +203,10 @@ async def _carried_out(request: Request, erasure: Erasure) -> Erasure:
     runtime = runtime_of(request)
     deadline_s = time.monotonic() + ANSWERED_WITHIN_S
     runtime.eraser.kick()
+    wait_s = _LOOK_AFTER_S
     while erasure.state == IN_PROGRESS and time.monotonic() < deadline_s:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, _LOOK_AT_LEAST_EVERY_S)
         erasure = await _existing(request, erasure.erasure_id)
     return erasure
 

@@ -44,6 +44,7 @@ LOG_KINDS = (*KINDS, WITHHELD)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _FITS_BYTES = 8
+_YEAR_10000 = 253_402_300_800_000_000  # µs: no time can be written from here on
 _HEAD = struct.Struct(f">qq{_FITS_BYTES}s")
 _MAX_NAME_BYTES = 128
 
@@ -199,5 +200,5 @@ def _read_cursor(text: str, fits: bytes) -> Place | None:
         place = Place(at, offset, raw[_HEAD.size :].decode("utf-8"))
     except (Base64Error, ValueError, struct.error):
         return None
-    exact = _cursor(place, bound) == text and at >= 0 and offset >= 0 and "\0" not in place.name
+    exact = _cursor(place, bound) == text and 0 <= at < _YEAR_10000 and offset >= 0 and "\0" not in place.name
     return place if exact and bound == fits and len(raw) <= _HEAD.size + _MAX_NAME_BYTES else None

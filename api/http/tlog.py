@@ -66,7 +66,7 @@ async def cover_of(request: Request, partition: int) -> Cover:
 
 
 async def proofs(request: Request, cover: Cover, indexes: Sequence[int]) -> list[list[bytes]]:
-    """An inclusion proof for each leaf under the checkpoint; not checked. Raises `AlteredViews` when there can be none."""
+    """An inclusion proof for each leaf under the checkpoint; not checked. Raises `AlteredViews` when there is none."""
     partition, size = cover.checkpoint.partition, cover.checkpoint.size
     if any(not 0 <= index < size for index in indexes):
         raise AlteredViews(f"the views place a record of partition {partition} outside its tree: rebuild the views")

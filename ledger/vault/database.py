@@ -20,11 +20,15 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import ConfigurationError, Unavailable
 
 _POOL_TIMEOUT_S = 5.0
+STATEMENT_TIMEOUT_S = 5
+_WATCH = {"tcp_user_timeout": "5000", "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+"""A connection whose other end has vanished must not hold up the recorder for minutes."""
 _MARK = "-- name: "
 Row = tuple[Any, ...]
 Run = Callable[[bytes, Mapping[str, Any]], list[Row]]
@@ -49,8 +53,8 @@ def statements(file: str) -> dict[str, bytes]:
 class Database:
     """A pool of connections under the vault's role. Used from one thread or several."""
 
-    def __init__(self, conninfo: str, pool_size: int = 3) -> None:
-        self._conninfo = conninfo
+    def __init__(self, conninfo: str, pool_size: int = 3, statement_timeout_s: int = STATEMENT_TIMEOUT_S) -> None:
+        conninfo = self._conninfo = _watched(conninfo, statement_timeout_s)
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             conninfo,
             min_size=1,
@@ -81,7 +85,7 @@ class Database:
     def alone(self, key: int) -> Iterator[bool]:
         """Whether this is the only holder of the key now, among all processes; given back at the end, or by dying."""
         with translated():
-            connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5)
+            connection = psycopg.connect(self._conninfo, autocommit=True)
         with connection:
             with translated():
                 [(held,)] = _rows(connection, statements("erasures")["alone"], {"key": key})
@@ -92,10 +96,21 @@ class Database:
             try:
                 with self._pool.connection() as connection:
                     return work(connection)
+            except (PoolTimeout, psycopg.errors.QueryCanceled):
+                raise  # it has been waited for long enough
             except psycopg.OperationalError:
                 # A connection that a restart of the server has cut: the pool has let it go.
                 with self._pool.connection() as connection:
                     return work(connection)
+
+
+def _watched(conninfo: str, statement_timeout_s: int) -> str:
+    """The connection string with our bounds of waiting, where it says nothing of its own."""
+    with translated():
+        given = conninfo_to_dict(conninfo)
+        options = f"-c statement_timeout={statement_timeout_s}s {given.pop('options', '') or ''}".strip()
+        bounded: dict[str, Any] = {"connect_timeout": "5", **_WATCH, **given, "options": options}
+        return make_conninfo(**bounded)
 
 
 def _rows(connection: "psycopg.Connection[Any]", statement: bytes, parameters: Mapping[str, Any]) -> list[Row]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ledger.erasure import Asked, Erasure
+from ledger.erasure import IN_PROGRESS, Asked, Erasure
 from ledger.log import Position
 from ledger.vault.database import Database, Row, Run, statements
 from ledger.vault.store import new_key_id
@@ -34,7 +34,10 @@ class Erasures:
     # --- the doors ----------------------------------------------------------------------------------------------
 
     def ask(self, asked: Asked) -> Erasure:
-        """Notes a new erasure, or finds the one that was asked for under the same idempotency key."""
+        """Notes a new erasure, or finds the one that was asked for under the same idempotency key.
+
+        One that is to begin at once finds the like of it that is in progress too: its key names that one from then on.
+        """
         erasure, key = asked.erasure, {"asked_as": asked.asked_as, "idempotency_key": asked.idempotency_key}
         values = {
             **key,
@@ -47,9 +50,20 @@ class Erasures:
             "asked_time": erasure.asked_time,
             "requested_time": erasure.requested_time,
         }
-        self._run("ask", values)
-        [row] = self._run("of idempotency key", key)
-        return _erasure(row)
+
+        def work(run: Run) -> Row:
+            run(statements("logins")["lock"], values)
+            rows = run(self._sql["of idempotency key"], key)
+            if not rows and erasure.state == IN_PROGRESS:
+                rows = run(self._sql["like it"], values)
+                if rows:
+                    run(self._sql["refer"], {**key, "erasure_id": rows[0][0]})
+            if not rows:
+                run(self._sql["ask"], values)
+                rows = run(self._sql["of idempotency key"], key)
+            return rows[0]
+
+        return _erasure(self._database.atomically(work))
 
     def asked(self, asked_as: str, idempotency_key: str) -> Erasure | None:
         """The erasure that was asked for under this idempotency key."""
@@ -91,9 +105,11 @@ class Erasures:
         """Whether no other process erases now; holds them off until the block ends."""
         return self._database.alone(ERASER_LOCK)
 
-    def unfinished(self) -> list[Erasure]:
-        """Those in progress, the oldest first, at most 100."""
-        return [_erasure(row) for row in self._run("unfinished", {"limit": MAX_UNFINISHED})]
+    def unfinished(self, after: tuple[str, str] | None = None) -> list[Erasure]:
+        """Those in progress, the oldest first, at most 100; `after`: time and id of the last one of those before."""
+        time, erasure_id = after or (None, None)
+        values = {"time": time, "erasure_id": erasure_id, "limit": MAX_UNFINISHED}
+        return [_erasure(row) for row in self._run("unfinished", values)]
 
     def note_requested(self, erasure_id: str, position: Position) -> None:
         """`erasure.requested` is in the log."""
@@ -101,7 +117,7 @@ class Erasures:
 
     def destroy(self, erasure: Erasure, time: str, key_id: str | None = None) -> Erasure:
         """Destroys key and logins, when everything is erased, and notes when, in one transaction."""
-        whom = {"subject": erasure.subject, "key_id": key_id or new_key_id()}
+        whom = {"subject": erasure.subject, "key_id": key_id, "fresh": new_key_id()}
         what = {"erasure_id": erasure.erasure_id, "time": time}
         logins = statements("logins")
 

@@ -102,6 +102,7 @@ def test_another_key_encryption_key_opens_nothing(dsn: str, vault: VaultStore) -
         "DELETE FROM vault.map_key",
         "UPDATE vault.logins SET subject = 'res_other'",
         "DELETE FROM vault.erasures",
+        "UPDATE vault.erasure_references SET erasure_id = 'another'",
         "UPDATE vault.erasures SET subject = 'res_other'",
         "UPDATE vault.erasures SET asked_by = 'another'",
         "ALTER TABLE vault.keys DISABLE TRIGGER ALL",

@@ -1,5 +1,6 @@
 """Erasure through the doors: what is destroyed, what stays, and who may."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import structlog
 
 from api import cli
 from api.http import app, erasing
+from api.http.paging import Place, Question
 from ledger import receipts
 from ledger.log import Position
 from ledger.merkle import leaf_hash, verify_inclusion
@@ -136,6 +138,29 @@ def test_the_eraser_waits_for_its_turn_and_the_door_says_that_it_is_not_done(
         assert (again.status_code, again.json()) == (202, answer.json())
     finished(ledger, answer.json()["erasure_id"])
     soon(lambda: unsealed(ledger, subject) == [None], LIMIT_S)
+
+
+def test_new_keys_make_no_second_erasure_while_the_same_is_in_progress(
+    ledger: AnsweringLedger, subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "ANSWERED_WITHIN_S", 0.1)
+    mine = ledger.resident(subject)
+
+    def ask_as(key: str, **body: Any) -> str:
+        return str(send(ledger.door, mine, "/v1/me/erasure", body, key).json()["erasure_id"])
+
+    keys = [f"key-{n}" for n in range(8)]
+    with no_eraser(ledger):
+        with ThreadPoolExecutor(4) as pool:
+            [erasure_id] = set(pool.map(ask_as, keys))
+        other = ask_as("other", categories=["email"])
+        assert other != erasure_id
+    for one in (erasure_id, other):
+        finished(ledger, one)
+    assert {ask_as(key) for key in keys} == {erasure_id}, "a key names the same erasure for ever"
+    wrong = send(ledger.door, mine, "/v1/me/erasure", {"categories": ["email"]}, keys[1])
+    assert wrong.status_code == 409
+    assert len(erasures_in_log(ledger, subject)) == 4
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
@@ -316,6 +341,20 @@ def test_an_erasure_of_a_resident_s_own_needs_and_takes_no_approval(ledger: Answ
     assert decide(ledger, ledger.operator, "no-such-erasure").status_code == 404
 
 
+@pytest.mark.parametrize("name", ["%00", "x%00", "%ff", "x" * 65, "jane%40example.org"])
+def test_what_is_no_id_of_an_erasure_is_not_found(ledger: AnsweringLedger, name: str) -> None:
+    assert ledger.get(f"/v1/erasures/{name}", ledger.operator).status_code == 404
+    for method in ("POST", "DELETE"):
+        assert decide(ledger, ledger.operator, name, method).status_code == 404
+
+
+@pytest.mark.parametrize("instant", [2**62, 253_402_300_800_000_000])
+def test_a_made_up_cursor_is_refused(ledger: AnsweringLedger, instant: int) -> None:
+    cursor = Question("/v1/erasures").next_link(Place(instant, 0, "x")).split("cursor=")[1].split(">")[0]
+    answer = ledger.get(f"/v1/erasures?cursor={cursor}", ledger.operator)
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"pointer": "cursor", "code": "cursor"}])
+
+
 def test_an_operator_s_slip_makes_no_resident(ledger: AnsweringLedger) -> None:
     nobody = new_resident()
     answer = send(ledger.door, ledger.operator, "/v1/erasures", {"subject": nobody})
@@ -360,22 +399,41 @@ def command(ledger: AnsweringLedger, monkeypatch: pytest.MonkeyPatch, capfdbinar
     return run
 
 
+def asked_for(said: bytes, subject: str) -> list[tuple[str, str]]:
+    """Id and categories of each erasure of this resident that a command said it asked for."""
+    line = rf"([0-9a-f]{{32}})  awaiting-approval  {subject}  (.+?)  asked by operator"
+    return [(found[1], found[2]) for found in re.finditer(line, said.decode())]
+
+
+def test_the_command_says_when_it_has_not_listed_all(
+    ledger: AnsweringLedger, subject: str, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [ask(ledger, subject, categories=["email"]) for _ in range(3)]
+    monkeypatch.setattr("api.cli.erase._PAGE", 1)
+    monkeypatch.setattr("api.cli.erase._MAX_PAGES", 2)
+    code, said, errors = command("--list")
+    assert (code, [one.encode() in said for one in asked]) == (3, [False, True, True])
+    assert b"only the newest 2 are listed" in errors
+    for erasure_id in asked:
+        decide(ledger, ledger.operator, erasure_id, "DELETE")
+
+
 def test_the_command_asks_lists_approves_and_withdraws(
     ledger: AnsweringLedger, subject: str, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = ledger.door.issuer.operator("operator-2")
+    # Lines of other threads may stand beside the command's: what it said is looked for, not taken as the whole.
     code, said, hint = command(subject, "--category", "email", "--category", "postal-address")
-    erasure_id, state, whom, what, who = said.decode().strip().split("  ")
-    assert (code, state, whom, what) == (0, "awaiting-approval", subject, "email, postal-address")
-    assert who == "asked by operator"
+    [(erasure_id, what)] = asked_for(said, subject)
+    assert (code, what) == (0, "email, postal-address")
     assert f"erase --approve {erasure_id}".encode() in hint
     assert erasure_id.encode() in command("--list")[1]
     code, said, _ = command("--withdraw", erasure_id)
-    assert (code, b"withdrawn" in said) == (0, True)
+    assert (code, f"{erasure_id}  withdrawn".encode() in said) == (0, True)
     code, said, errors = command("--approve", erasure_id, token=second)
-    assert (code, said, b"this erasure is withdrawn" in errors) == (2, b"", True)
+    assert (code, erasure_id.encode() in said, b"this erasure is withdrawn" in errors) == (2, False, True)
 
-    erasure_id = command(subject)[1].split()[0].decode()
+    [(erasure_id, _)] = asked_for(command(subject)[1], subject)
     monkeypatch.setattr(erasing, "ANSWERED_WITHIN_S", 0.1)
     with no_eraser(ledger):
         code, said, errors = command("--approve", erasure_id, token=second)

@@ -1,11 +1,9 @@
 """Erasure by several processes, and under backups that are restored: what was erased stays so. And the vault's key."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -13,15 +11,18 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from ledger import receipts
 from ledger.authority import Door as Way
 from ledger.authority import Principal
 from ledger.eraser import Eraser
-from ledger.erasure import IN_PROGRESS, Asked, Erasure, erased_event, requested_event
+from ledger.erasure import IN_PROGRESS, Asked, Erasure, Logged, erased_event, requested_event
 from ledger.erasures import ErasuresInLog
+from ledger.errors import MissingRecords
 from ledger.record import Recorded
-from ledger.vault import rotation
+from ledger.vault import erasures, rotation
 from ledger.vault.database import Database
 from ledger.vault.keys import KEK_BYTES, KeyEncryptionKey, KeyRing
+from projections.index import PostgresIndex
 from tests.answering import AnsweringLedger, new_resident, open_ledger, soon
 from tests.door import complaint
 from tests.erasing import (
@@ -77,25 +78,57 @@ def test_two_apis_carry_out_each_erasure_once(ledger: AnsweringLedger, tmp_path:
     assert (len(said), set(said.values())) == (16, {1})
 
 
-def test_what_the_log_has_already_is_not_sent_again(ledger: AnsweringLedger, subject: str) -> None:
-    """Another process appended both events and died before it could note so; no recorder here has read them yet."""
+def test_what_the_log_has_already_is_not_recorded_again_and_its_receipt_is_not_lost(
+    ledger: AnsweringLedger, subject: str
+) -> None:
+    """Another process appended both events and died before it could note so."""
     runtime = ledger.door.runtime
-
-    def nobody(*_: object) -> Any:
-        raise AssertionError("both events are in the log")
-
     with no_eraser(ledger):
         erasure = Erasure(uuid4().hex, subject, None, IN_PROGRESS, "my-pages", NOW, requested_time=NOW)
         runtime.erasures.ask(Asked(erasure, "/test", erasure.erasure_id))
-        both = [requested_event(erasure), erased_event(replace(erasure, erased_time=NOW))]
+        erasure = runtime.erasures.destroy(erasure, NOW)
+        both = [requested_event(erasure), erased_event(erasure)]
         call = runtime.recorder.submit(both, Principal("my-pages", {}), Way.LEDGER)
         _, last = call.result(LIMIT_S).results
         assert isinstance(last, Recorded)
         in_log = ErasuresInLog(runtime.log, runtime.index)
-        Eraser(runtime.erasures, in_log, nobody, runtime.clock).carry_out(erasure)
+        Eraser(runtime.erasures, in_log, runtime.recorder.submit, runtime.clock).carry_out(erasure)
         found = runtime.erasures.get(erasure.erasure_id)
         assert found is not None
         assert (found.state, found.erased) == ("done", last.line.position)
+        assert len(erasures_in_log(ledger, subject)) == 2
+        assert found.receipt is not None
+        [line] = receipts.check(found.receipt.encode(), runtime.receipts_verifier)
+        assert line == last.line
+
+
+def test_one_erasure_that_fails_holds_up_no_other(
+    ledger: AnsweringLedger, subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = ledger.door.runtime
+    monkeypatch.setattr(erasures, "MAX_UNFINISHED", 2)
+
+    class Failing(Eraser):
+        """Has a bug that shows with all erasures but the last."""
+
+        def carry_out(self, erasure: Erasure) -> None:
+            if erasure.erasure_id != asked[-1]:
+                raise ValueError(WORDS)
+            super().carry_out(erasure)
+
+    with no_eraser(ledger):
+        asked = []
+        for n in range(5):
+            erasure = Erasure(uuid4().hex, subject, (f"c-{n}",), IN_PROGRESS, "my-pages", NOW, requested_time=NOW)
+            asked.append(runtime.erasures.ask(Asked(erasure, "/test", erasure.erasure_id)).erasure_id)
+        asked.sort()  # as they come: all were asked for at the same time
+        in_log = ErasuresInLog(runtime.log, runtime.index)
+        failing = Failing(runtime.erasures, in_log, runtime.recorder.submit, runtime.clock)
+        problems = failing._finish_all()  # `look` would want the turn that is held here
+        assert [WORDS in str(problem) for problem in problems] == [False] * 4
+        assert [shown(ledger, one)["state"] for one in asked] == [*["in-progress"] * 4, "done"]
+    for erasure_id in asked:
+        finished(ledger, erasure_id)
 
 
 def test_a_restored_backup_brings_no_key_back_and_an_api_that_starts_destroys_it_again(
@@ -160,6 +193,74 @@ def test_after_a_backup_from_before_the_key_a_destroyed_key_still_reads_as_erase
         soon(lambda: ledger.door.runtime.erasures.knows(subject), LIMIT_S)
         assert unsealed(ledger, subject, started) == [None]
     assert ledger.door.post(complaint("more words", subject=subject)).status_code == 410
+
+
+def test_a_key_that_only_records_name_reads_as_erased_when_the_erasure_is_finished_later(
+    ledger: AnsweringLedger, database: str
+) -> None:
+    """The vault was restored from before the key, and the log holds `erasure.requested` alone."""
+    subject, runtime = new_resident(), ledger.door.runtime
+    with no_eraser(ledger):
+        kept = backup(database)
+        ledger.record(complaint(WORDS, subject=subject))
+        erasure = Erasure(uuid4().hex, subject, None, IN_PROGRESS, "my-pages", NOW, requested_time=NOW)
+        call = runtime.recorder.submit([requested_event(erasure)], Principal("my-pages", {}), Way.LEDGER)
+        assert isinstance(call.result(LIMIT_S).results[0], Recorded)
+        restore(database, kept)
+        ledger.settle()
+    runtime.eraser.compare_soon()
+    soon(lambda: shown(ledger, erasure.erasure_id).get("state") == "done", LIMIT_S)
+    assert unsealed(ledger, subject) == [None]
+
+
+def test_what_cannot_be_compared_holds_up_nothing_else(ledger: AnsweringLedger, database: str) -> None:
+    """The views name an erasure where the log has no record yet: a restored key is destroyed again all the same."""
+    in_log = ledger.door.runtime.log
+    subject = next(one for one in iter(new_resident, None) if in_log.partition_of(one))
+    ledger.record(complaint(WORDS, subject=subject))
+    kept = backup(database)
+    erase(ledger, subject)
+    with psycopg.connect(database) as connection:
+        cases = sql.Identifier(ledger.schema, "cases")
+        forge = sql.SQL(
+            """INSERT INTO {} ("partition", kind, case_id, subject, opened, opened_offset, source)
+               VALUES (0, 'erasure', 'beyond', 'res_beyond', now(), 1000000, '/ledger')"""
+        )
+        connection.execute(forge.format(cases))
+    try:
+        restore(database, kept, "keys")
+        ledger.door.runtime.eraser.compare_soon()
+        soon(lambda: not alive(database, subject), LIMIT_S)
+    finally:
+        with psycopg.connect(database) as connection:
+            connection.execute(sql.SQL("DELETE FROM {} WHERE case_id = 'beyond'").format(cases))
+
+
+def test_a_partition_that_cannot_be_compared_holds_up_no_other(ledger: AnsweringLedger, subject: str) -> None:
+    """The views of one partition say to have read more of it than there is."""
+    erase(ledger, subject)
+    runtime = ledger.door.runtime
+    here = runtime.log.partition_of(subject)
+    elsewhere = next(one for one in iter(new_resident, None) if runtime.log.partition_of(one) != here)
+
+    class Ahead(PostgresIndex):
+        """The views, were they of a longer log in another partition."""
+
+        def erasures(self, subjects: Sequence[str] | None = None) -> tuple[dict[int, int], list[Logged]]:
+            reached, found = super().erasures(subjects)
+            return {partition: at + (partition != here) * 1_000_000 for partition, at in reached.items()}, found
+
+    index = Ahead(runtime.settings.database)
+    try:
+        in_log = ErasuresInLog(runtime.log, index)
+        found, problems = in_log.all()
+        assert subject in {one.subject for one in found}
+        assert {type(problem) for problem in problems} == {MissingRecords}
+        assert in_log.erased([subject]) == {subject}
+        with pytest.raises(MissingRecords):
+            in_log.erased([elsewhere])
+    finally:
+        index.close()
 
 
 def test_an_erasure_that_only_the_log_remembers_is_finished(

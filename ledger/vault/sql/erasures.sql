@@ -9,6 +9,20 @@ ON CONFLICT (asked_as, idempotency_key) DO NOTHING
 
 -- name: of idempotency key
 SELECT {columns} FROM vault.erasures WHERE asked_as = %(asked_as)s AND idempotency_key = %(idempotency_key)s
+UNION ALL
+SELECT {columns} FROM vault.erasures
+WHERE erasure_id = (SELECT r.erasure_id FROM vault.erasure_references r
+                    WHERE r.asked_as = %(asked_as)s AND r.idempotency_key = %(idempotency_key)s)
+
+-- name: like it
+SELECT {columns} FROM vault.erasures
+WHERE state = 'in-progress' AND subject = %(subject)s AND categories IS NOT DISTINCT FROM %(categories)s::text[]
+ORDER BY asked_time, erasure_id LIMIT 1
+
+-- name: refer
+INSERT INTO vault.erasure_references (asked_as, idempotency_key, erasure_id)
+VALUES (%(asked_as)s, %(idempotency_key)s, %(erasure_id)s)
+ON CONFLICT DO NOTHING
 
 -- name: of id
 SELECT {columns} FROM vault.erasures WHERE erasure_id = %(erasure_id)s
@@ -24,7 +38,11 @@ ORDER BY asked_time DESC, erasure_id DESC
 LIMIT %(limit)s
 
 -- name: unfinished
-SELECT {columns} FROM vault.erasures WHERE state = 'in-progress' ORDER BY asked_time LIMIT %(limit)s
+SELECT {columns} FROM vault.erasures
+WHERE state = 'in-progress'
+  AND (%(time)s::text IS NULL OR (asked_time, erasure_id) > (%(time)s, %(erasure_id)s))
+ORDER BY asked_time, erasure_id
+LIMIT %(limit)s
 
 -- name: approve
 UPDATE vault.erasures
@@ -38,9 +56,13 @@ UPDATE vault.erasures SET state = 'withdrawn' WHERE erasure_id = %(erasure_id)s 
 UPDATE vault.erasures SET requested = %(position)s WHERE erasure_id = %(erasure_id)s
 
 -- name: destroy key
--- A resident who never had a key gets a row that says so too: nothing will be sealed for them.
+-- A resident who never had a key gets a row that says so too: nothing will be sealed for them. A name that another
+-- row has is not theirs, whatever a view says.
 INSERT INTO vault.keys (subject, key_id, wrapped, wrapping_key_id, destroyed_at)
-VALUES (%(subject)s, %(key_id)s, NULL, '', now())
+SELECT %(subject)s,
+       CASE WHEN %(key_id)s::text IS NULL OR EXISTS (SELECT FROM vault.keys WHERE key_id = %(key_id)s)
+            THEN %(fresh)s ELSE %(key_id)s END,
+       NULL, '', now()
 ON CONFLICT (subject) DO UPDATE SET wrapped = NULL, destroyed_at = now() WHERE keys.destroyed_at IS NULL
 
 -- name: destroyed

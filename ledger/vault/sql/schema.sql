@@ -71,7 +71,16 @@ CREATE TABLE IF NOT EXISTS vault.erasures (
 );
 CREATE INDEX IF NOT EXISTS erasures_unfinished ON vault.erasures (asked_time) WHERE state = 'in-progress';
 
-GRANT SELECT, INSERT ON vault.keys, vault.map_key, vault.logins, vault.erasures TO ledger_vault;
+-- Further idempotency keys: each names an erasure that was in progress when the same was asked for again.
+CREATE TABLE IF NOT EXISTS vault.erasure_references (
+    asked_as         text,
+    idempotency_key  text,
+    erasure_id       text COLLATE "C" NOT NULL,
+    PRIMARY KEY (asked_as, idempotency_key)
+);
+
+GRANT SELECT, INSERT ON vault.keys, vault.map_key, vault.logins, vault.erasures, vault.erasure_references
+    TO ledger_vault;
 -- Rewrapping and destroying. No key's row is ever deleted, and no name in it changed.
 GRANT UPDATE (wrapped, wrapping_key_id, destroyed_at) ON vault.keys TO ledger_vault;
 GRANT UPDATE (wrapped, wrapping_key_id) ON vault.map_key TO ledger_vault;
