@@ -23,7 +23,7 @@ from tests.property.strategies import Case, cases
 from tests.property.two_judges import answer, differences, expected, facts_at, rows_of
 from tests.reference.judge import judge_all
 
-HISTORIES = int(os.environ.get("CONSENT_LEDGER_HISTORIES", "300"))
+HISTORIES = int(os.environ.get("CONSENT_LEDGER_HISTORIES", "450"))
 LEAST = 100
 
 
