@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import DotEnvSettingsSource
 
 from ledger.errors import ConfigurationError, InvalidNote
-from ledger.note import Signer, Verifier
-from ledger.receipts import KEY_NAME_SUFFIX
+from ledger.recording.receipts import KEY_NAME_SUFFIX
+from ledger.tree.note import Signer, Verifier
 from ledger.vault import kms
 from ledger.vault.keys import KeyEncryptionKey, KeyRing, KeyWrapper
 

@@ -35,7 +35,7 @@ from ledger import events as e
 from ledger.authority import Principal
 from ledger.kafka import settings as kafka_settings
 from ledger.kafka.log import partition_of
-from ledger.note import Signer
+from ledger.tree.note import Signer
 from ledger.vault import store
 from ledger.vault.keys import KeyEncryptionKey
 

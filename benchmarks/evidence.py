@@ -12,12 +12,12 @@ import msgspec
 from benchmarks import workload
 from benchmarks.report import Figure, middle
 from ledger import codec
-from ledger.checkpoint import Checkpoint, sign
 from ledger.evidence import Leaf, Question, build, verify
 from ledger.log import Position
-from ledger.merkle import Frontier, leaf_hash
-from ledger.note import Signer
-from ledger.proving import prove_inclusions
+from ledger.tree.checkpoint import Checkpoint, sign
+from ledger.tree.merkle import Frontier, leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.proving import prove_inclusions
 
 PARTITION, EVENTS, RECORDS = 3, 1_000, 100_000
 SIGNER = Signer.from_seed("ledger.example", bytes(32))

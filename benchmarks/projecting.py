@@ -15,7 +15,7 @@ from benchmarks.report import Figure, middle
 from benchmarks.servers import Servers
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord
-from ledger.merkle import leaf_hash
+from ledger.tree.merkle import leaf_hash
 from projections import worker
 from projections.metrics import Metrics
 from projections.tree import empty_tree, plan

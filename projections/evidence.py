@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ledger.bundle import MAX_BUNDLE_BYTES, MAX_RECORDS, InvalidBundle
 from ledger.errors import AlteredViews, Malformed, TooLarge
 from ledger.evidence import answer_of
+from ledger.evidence.bundle import MAX_BUNDLE_BYTES, MAX_RECORDS, InvalidBundle
+from ledger.evidence.manifest import Leaf, Question, without_text
 from ledger.log import Position
-from ledger.manifest import Leaf, Question, without_text
 from projections.answers import View
 from projections.rows import Verdict
 

@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ledger.erasure import Logged
+from ledger.erasing.erasure import Logged
 from ledger.errors import ConfigurationError, Unavailable
 from ledger.log import Position
-from ledger.record import Consent, Key, Known
+from ledger.recording.record import Consent, Key, Known
 from projections.keys import key_hash
 from projections.statements import statements
 

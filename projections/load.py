@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from ledger import codec
 from ledger import events as e
 from ledger.history import PartitionHistory, Row
-from ledger.merkle import Frontier, InvalidProof
+from ledger.tree.merkle import Frontier, InvalidProof
 from projections import tree as trees
 from projections.batch import Batch, First, Item, Key
 from projections.cells import LAST_INSTANT, moment

@@ -19,7 +19,7 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from ledger.errors import LogError, TreeMismatch, UnreadableRecord
 from ledger.history import PartitionHistory
 from ledger.log import LogRecord, Position
-from ledger.merkle import leaf_hash
+from ledger.tree.merkle import leaf_hash
 from projections import load
 from projections.batch import decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name

@@ -19,13 +19,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ledger import checkpoint
-from ledger.checkpoint import Checkpoint
 from ledger.errors import ConfigurationError, NotYet, TwoRoots
 from ledger.kafka import topics
 from ledger.kafka.checkpoints import CheckpointPublisher, latest
-from ledger.merkle import InvalidProof
-from ledger.note import Signer, Verifier
+from ledger.tree import checkpoint
+from ledger.tree.checkpoint import Checkpoint
+from ledger.tree.merkle import InvalidProof
+from ledger.tree.note import Signer, Verifier
 from projections.signer_rules import BROKEN_TREE, TWO_ROOTS, Refused, due, opened
 from projections.signer_store import SignedStore, Step, no_step
 from projections.stopping import stopped_by_signals

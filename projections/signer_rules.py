@@ -3,8 +3,8 @@
 INVARIANT: of a partition, what is signed next begins with everything that was signed before. So there is never a
 smaller size, nor a second root for a size.
 
->>> from ledger.merkle import Frontier, leaf_hash
->>> from ledger.tiles import writes
+>>> from ledger.tree.merkle import Frontier, leaf_hash
+>>> from ledger.tree.tiles import writes
 >>> grown = Frontier().extend([leaf_hash(bytes([i])) for i in range(5)])
 >>> tiles = {w.tile: w.data for w in writes(grown)}
 >>> def read(wanted):
@@ -23,12 +23,12 @@ projections.signer_rules.Refused: partition 3: the tree has 5 leaves, and 9 were
 
 from collections.abc import Sequence
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import InvalidNote, LogError
-from ledger.merkle import InvalidProof, verify_consistency
-from ledger.note import Verifier
-from ledger.proving import prove_consistency, root_at
-from ledger.tiles import TileReader, TileTree
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint
+from ledger.tree.merkle import InvalidProof, verify_consistency
+from ledger.tree.note import Verifier
+from ledger.tree.proving import prove_consistency, root_at
+from ledger.tree.tiles import TileReader, TileTree
 from projections.tlog import Signed, StoredTree
 
 SHRUNK = "shrunk"

@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.continuity import Divergence, Mark, Source, compare, tail_holds, tail_start
 from ledger.errors import InvalidNote, LogDiffers, LogError, TwoRoots, Unavailable, UnreadableRecord
 from ledger.kafka import topics
 from ledger.kafka.checkpoints import every, latest
 from ledger.kafka.source import PartitionSource, Sources
 from ledger.log import LogRecord, Position
-from ledger.merkle import InvalidProof
-from ledger.note import Verifier
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint
+from ledger.tree.continuity import Divergence, Mark, Source, compare, tail_holds, tail_start
+from ledger.tree.merkle import InvalidProof
+from ledger.tree.note import Verifier
 from projections.tlog import Snapshot, Trees
 
 _logger = logging.getLogger("consent_ledger.start")
@@ -143,7 +143,7 @@ class _Watched:
         self._source, self._checkpoint, self._stopping = source, checkpoint, stopping
 
     def batches(self, start: int, *, damaged: bool = False) -> Iterator[Sequence[LogRecord]]:
-        """See `ledger.continuity.Source.batches`."""
+        """See `ledger.tree.continuity.Source.batches`."""
         done, said_s = 0, time.monotonic()
         for records in self._source.batches(start, damaged=damaged):
             if self._stopping():

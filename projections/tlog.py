@@ -20,8 +20,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import ConfigurationError, Unavailable
 from ledger.log import Position
-from ledger.merkle import HASH_BYTES, Frontier, InvalidProof
-from ledger.tiles import Tile, TileReader
+from ledger.tree.merkle import HASH_BYTES, Frontier, InvalidProof
+from ledger.tree.tiles import Tile, TileReader
 from projections.statements import statements
 
 Connection = psycopg.Connection[Any]

@@ -3,7 +3,7 @@
 Every record is a leaf, in the order of offsets, repeats too. Pure: `projections.write` writes a plan in the batch's own
 transaction; `projections.load` reads the tree back, and `check` says whether what was stored fits together.
 
->>> from ledger.merkle import leaf_hash
+>>> from ledger.tree.merkle import leaf_hash
 >>> first = plan(empty_tree(3), [0, 1, 2], [leaf_hash(b"a"), leaf_hash(b"b"), leaf_hash(b"c")])
 >>> first.after.frontier.size, first.after.next_offset, first.runs
 (3, 3, [(0, 0)])
@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 from ledger.errors import TreeMismatch
 from ledger.log import Position
-from ledger.merkle import HASH_BYTES, Frontier, InvalidProof
-from ledger.proving import frontier_at
-from ledger.tiles import HEIGHT, WIDTH, Tile, TileTree, TileWrite, writes
+from ledger.tree.merkle import HASH_BYTES, Frontier, InvalidProof
+from ledger.tree.proving import frontier_at
+from ledger.tree.tiles import HEIGHT, WIDTH, Tile, TileTree, TileWrite, writes
 from projections.tlog import StoredTree
 
 LEVELS = 8

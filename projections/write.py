@@ -18,7 +18,7 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from psycopg.rows import tuple_row
 
 from ledger.errors import StaleWriter
-from ledger.merkle import HASH_BYTES
+from ledger.tree.merkle import HASH_BYTES
 from projections.changes import Competition
 from projections.datastore import application_name
 from projections.judged import BatchRows

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from ledger.errors import LogError
 from ledger.kafka import topics
-from ledger.merkle import HASH_BYTES
-from ledger.tiles import HEIGHT, WIDTH, Tile
+from ledger.tree.merkle import HASH_BYTES
+from ledger.tree.tiles import HEIGHT, WIDTH, Tile
 from projections import rowwise, schema, worker
 from replay.rebuild import Rebuilt, advance, rebuild
 

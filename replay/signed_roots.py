@@ -7,10 +7,10 @@ signed.roots[3][1041], signed.findings       # by partition and size; what is wr
 import time
 from collections.abc import Sequence
 
-from ledger.checkpoint import open_checkpoint
 from ledger.errors import InvalidNote, TwoRoots, UnreadableRecord
 from ledger.kafka.checkpoints import every
-from ledger.note import Verifier
+from ledger.tree.checkpoint import open_checkpoint
+from ledger.tree.note import Verifier
 from projections.tlog import Trees
 from replay.stored_tree import Finding
 

@@ -10,10 +10,10 @@ What is stored beyond the tree's size is not looked at: `replay --compare` does 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.continuity import Step
 from ledger.log import Position
-from ledger.merkle import HASH_BYTES, Frontier, Growth, InvalidProof
-from ledger.tiles import HEIGHT, WIDTH, TileWrite, writes
+from ledger.tree.continuity import Step
+from ledger.tree.merkle import HASH_BYTES, Frontier, Growth, InvalidProof
+from ledger.tree.tiles import HEIGHT, WIDTH, TileWrite, writes
 from projections.tlog import Snapshot, StoredTree, Trees
 
 

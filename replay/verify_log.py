@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger import codec
-from ledger.continuity import CHECKSUM, MISSING, Divergence, Walk, locate
 from ledger.errors import (
     ConfigurationError,
     Malformed,
@@ -26,7 +25,8 @@ from ledger.errors import (
 from ledger.kafka import topics
 from ledger.kafka.source import PartitionSource, Sources
 from ledger.log import LogRecord, Position
-from ledger.note import Verifier
+from ledger.tree.continuity import CHECKSUM, MISSING, Divergence, Walk, locate
+from ledger.tree.note import Verifier
 from projections.tlog import Trees
 from replay.signed_roots import PUBLISHED_WITHIN_S, SignedRoots, of_partition
 from replay.stored_tree import Finding, StoredTreeCheck

@@ -7,13 +7,12 @@ verify(raw, [SIGNER.verifier]).verdict["outcome"]
 
 from collections.abc import Iterable, Sequence
 
-from ledger import bundle
-from ledger.checkpoint import Checkpoint, sign
-from ledger.evidence import Leaf, Question, build
+from ledger.evidence import Leaf, Question, build, bundle
 from ledger.log import Position
-from ledger.merkle import Frontier, leaf_hash
-from ledger.note import Signer
-from ledger.proving import frontier_at, prove_inclusions
+from ledger.tree.checkpoint import Checkpoint, sign
+from ledger.tree.merkle import Frontier, leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.proving import frontier_at, prove_inclusions
 
 LEDGER = "ledger.example"
 SIGNER = Signer.from_seed(LEDGER, bytes(32))

@@ -26,8 +26,8 @@ from api.issuer import AUDIENCE, ISSUER, Issuer
 from api.settings import Settings
 from ledger.kafka import topics
 from ledger.log import LogRecord
-from ledger.note import Signer
-from ledger.record import Clock
+from ledger.recording.record import Clock
+from ledger.tree.note import Signer
 from ledger.vault import store
 from ledger.vault.keys import KeyEncryptionKey
 from projections import schema

@@ -16,10 +16,10 @@ import orjson
 from api.cli.stack import environment
 from api.http.runtime import wall_clock
 from api.settings import Settings
-from ledger.eraser import Eraser
-from ledger.erasures import ErasuresInLog
+from ledger.erasing.eraser import Eraser
+from ledger.erasing.erasures import ErasuresInLog
 from ledger.kafka.log import KafkaLog
-from ledger.recorder import Recorder
+from ledger.recording.recorder import Recorder
 from ledger.vault.erasures import Erasures
 from ledger.vault.store import VaultStore
 from projections.index import AdvisoryLock, PostgresIndex

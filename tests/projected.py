@@ -18,7 +18,7 @@ from ledger.events import Event
 from ledger.history import PartitionHistory, Row, findings_bytes
 from ledger.kafka.log import KafkaLog
 from ledger.log import Entry, Log, LogRecord, Position
-from ledger.tiles import check_tiles
+from ledger.tree.tiles import check_tiles
 from projections import schema, worker
 from projections.schema import Dsns
 from projections.tlog import Snapshot, Trees

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from ledger.note import Signer
+from ledger.tree.note import Signer
 from projections import signer
 
 ROOT = Path(__file__).parent.parent

@@ -14,13 +14,13 @@ import psycopg
 from kafka import KafkaProducer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger import checkpoint
-from ledger.checkpoint import Checkpoint
 from ledger.errors import ConsentLedgerError
 from ledger.kafka.checkpoints import every
-from ledger.merkle import Frontier, leaf_hash
-from ledger.note import Signer, Verifier
-from ledger.tiles import writes
+from ledger.tree import checkpoint
+from ledger.tree.checkpoint import Checkpoint
+from ledger.tree.merkle import Frontier, leaf_hash
+from ledger.tree.note import Signer, Verifier
+from ledger.tree.tiles import writes
 from projections import signer
 from projections.schema import Dsns
 from projections.signer_rules import Refused

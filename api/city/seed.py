@@ -25,7 +25,7 @@ from ledger import codec
 from ledger.authority import Door, Principal
 from ledger.errors import ConsentLedgerError, NotYet, Unavailable
 from ledger.events import Event
-from ledger.record import Answer, Recorded
+from ledger.recording.record import Answer, Recorded
 
 PATIENCE_S = 60.0
 _AGAIN_AFTER_S = 0.2

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from api.cli.doctor import OK, WRONG, Finding
 from ledger.errors import ConfigurationError, TwoRoots
-from ledger.merkle import InvalidProof
+from ledger.tree.merkle import InvalidProof
 
 if TYPE_CHECKING:  # imported where they are used: other commands start without the servers' code
     from api.settings import Settings
     from ledger.kafka.checkpoints import Published
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
     from projections.signer_store import Coverage
     from projections.tlog import Signed
 

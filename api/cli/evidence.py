@@ -30,7 +30,7 @@ from ledger.log import Position
 
 if TYPE_CHECKING:  # imported where it is used: other commands start without it
     from ledger.evidence import Report
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
 
 _BUNDLE_TYPE = "application/zip"
 _SHOWN_ROLES = ("judged", "evidence")
@@ -102,8 +102,8 @@ def verify(
     ] = None,
 ) -> None:
     """Verify an evidence bundle offline: nothing of the ledger has to run."""
-    from ledger.bundle import Incomplete, InvalidBundle
     from ledger.evidence import verify as verify_bundle
+    from ledger.evidence.bundle import Incomplete, InvalidBundle
 
     out = console.get()
     verifiers = _verifiers(trusted_key)
@@ -130,7 +130,7 @@ def verify(
 
 
 def _verifiers(vkeys: list[str]) -> "list[Verifier]":
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
 
     try:
         return [Verifier.parse(vkey) for vkey in dict.fromkeys(vkeys)]
@@ -140,7 +140,7 @@ def _verifiers(vkeys: list[str]) -> "list[Verifier]":
 
 def _read(file: str) -> bytes:
     """The file, up to one byte more than a bundle may have."""
-    from ledger.bundle import MAX_BUNDLE_BYTES
+    from ledger.evidence.bundle import MAX_BUNDLE_BYTES
 
     with opened(file) as stream:
         try:
@@ -183,8 +183,8 @@ def as_json(report: "Report") -> dict[str, Any]:
 
 def describe(report: "Report") -> list[str]:
     """A report in words: the verdict with its reasons, its records, the checkpoint, and what is not proven."""
-    from ledger.checkpoint import write_hash
     from ledger.reasons import reason
+    from ledger.tree.checkpoint import write_hash
 
     findings = [
         {**finding, "text": reason(finding["rule"], finding["result"], finding["code"]).text}

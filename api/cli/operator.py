@@ -85,7 +85,7 @@ def setup(
 
 def _make_keys(settings: "Settings") -> list[str]:
     from api.settings import secret_file
-    from ledger.note import Signer
+    from ledger.tree.note import Signer
     from ledger.vault.keys import KeyEncryptionKey
 
     wanted: tuple[tuple[Path | None, str, Callable[[], str]], ...] = (

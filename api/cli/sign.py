@@ -23,7 +23,7 @@ from ledger.errors import ConfigurationError, InvalidNote, NotFound, NotYet
 
 if TYPE_CHECKING:  # imported where they are used: `--help` starts without them
     from api.settings import Settings
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
 
 _PATIENCE_S = 2.0
 _TEXT_TYPE = "text/plain"
@@ -108,7 +108,7 @@ def checkpoint(
 
 
 def _trusted(settings: "Settings", given: Sequence[str]) -> "list[Verifier]":
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
 
     try:  # not by the settings' own check: an auditor may ask any ledger whose key is at hand
         found = [Verifier.parse(vkey) for vkey in dict.fromkeys(given or settings.checkpoint_vkeys)]
@@ -157,7 +157,7 @@ def _out_of_kafka(
 
 
 def _opened(partition: int, raw: bytes, verifiers: "Sequence[Verifier]") -> _Found:
-    from ledger.checkpoint import open_checkpoint, write_hash
+    from ledger.tree.checkpoint import open_checkpoint, write_hash
 
     try:
         said = open_checkpoint(raw, verifiers, partition)
@@ -194,7 +194,7 @@ def vkey(
 
 def _make_key(settings: "Settings") -> None:
     from api.settings import secret_file
-    from ledger.note import Signer
+    from ledger.tree.note import Signer
 
     path = settings.checkpoint_key_file
     if path is None:

@@ -37,8 +37,8 @@ from ledger.errors import LocalServerError
 from ledger.kafka import process
 from ledger.kafka.local import ADDRESS_VARIABLE as KAFKA_VARIABLE
 from ledger.kafka.local import local_kafka
-from ledger.note import Signer
-from ledger.receipts import KEY_NAME_SUFFIX
+from ledger.recording.receipts import KEY_NAME_SUFFIX
+from ledger.tree.note import Signer
 from ledger.vault.keys import KeyEncryptionKey
 from projections.local import ADDRESS_VARIABLE as DATABASE_VARIABLE
 from projections.local import local_postgres

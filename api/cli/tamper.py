@@ -174,7 +174,7 @@ def _report(folder: Path, place: Position, done: str, view: str | None = None, *
 def _alarms(folder: Path, view: str | None) -> list[str]:
     """The commands that find it while `dev` runs."""
     from api.settings import CONFIG_FILE
-    from ledger.note import Signer
+    from ledger.tree.note import Signer
 
     keys = (folder / "secrets" / "checkpoint.key").read_text("ascii").split()
     trusted = " ".join(f"--trusted-key {Signer.parse(key).verifier.vkey}" for key in keys)

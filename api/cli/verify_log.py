@@ -22,7 +22,7 @@ from api.cli import console
 from ledger.errors import ConfigurationError, InvalidNote
 
 if TYPE_CHECKING:  # imported where they are used: other commands start without the servers' code
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
     from replay.verify_log import PartitionReport, Report
 
 _SAY_EVERY_S = 10.0
@@ -79,7 +79,7 @@ def verify_log(
 
 
 def _verifiers(vkeys: list[str]) -> "list[Verifier]":
-    from ledger.note import Verifier
+    from ledger.tree.note import Verifier
 
     try:
         return [Verifier.parse(vkey) for vkey in dict.fromkeys(vkeys)]

@@ -23,7 +23,7 @@ from ledger.authority import authorise
 from ledger.errors import Forbidden, Malformed, Problem
 from ledger.events import EVENTS_WRITE, JUDGED, MAX_EVENT_BYTES, Event
 from ledger.history import PartitionHistory, verdict_json
-from ledger.record import check_time
+from ledger.recording.record import check_time
 
 router = APIRouter()
 

@@ -9,7 +9,7 @@
 The asking POSTs need an `Idempotency-Key`: the same key with the same body gives the same erasure, as far as it is by
 then; with another body 409. A resident's new key names the erasure of the same that is in progress, if there is one. An
 operator is a client and, where the issuer names one, a person (`sub`): who approves must differ from who asked in both.
-What happens then is `ledger.eraser`'s; these doors only note what is wanted.
+What happens then is `ledger.erasing.eraser`'s; these doors only note what is wanted.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from api.http.runtime import principal_of, runtime_of
 from api.http.views import catch_up, views_of
 from ledger import codec
 from ledger.authority import OPERATE, SELF, Principal
-from ledger.erasure import AWAITING, DONE, IN_PROGRESS, STATES, WITHDRAWN, Asked, Erasure
+from ledger.erasing.erasure import AWAITING, DONE, IN_PROGRESS, STATES, WITHDRAWN, Asked, Erasure
 from ledger.errors import Forbidden, Malformed, NotFound, Problem
 from ledger.events import Id
 

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
 from api.http.paging import MAX_LIMIT
-from ledger.erasure import STATES
+from ledger.erasing.erasure import STATES
 from ledger.events import Identifiers, Subject
 from ledger.schemas import ecma
 

@@ -21,7 +21,7 @@ from ledger.authority import Principal
 from ledger.codec import MAX_BATCH_EVENTS
 from ledger.errors import ConsentLedgerError, Forbidden, TooLarge
 from ledger.events import EVENTS_WRITE, MAX_EVENT_BYTES, RULES_WRITE, Event
-from ledger.record import Answer, Recorded
+from ledger.recording.record import Answer, Recorded
 
 # A batch of the largest events, with as much again for spaces between them.
 MAX_BATCH_BYTES = MAX_BATCH_EVENTS * (MAX_EVENT_BYTES + 64)

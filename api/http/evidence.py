@@ -25,14 +25,15 @@ from api.http.runtime import principal_of, runtime_of
 from api.http.tlog import TEXT_TYPE, Cover, cover_of, not_covered, proofs, verifiers_of
 from api.http.views import must_have_come, views_of, wait_for_views
 from api.http.withheld import HeldBack, held_back
-from ledger import codec, tlog_proof
+from ledger import codec
 from ledger.authority import AUDIT_READ, MY_SOURCE, SELF, Principal
 from ledger.errors import AlteredViews, Forbidden, InvalidNote, Malformed, NotFound, Problem, TooLarge
 from ledger.events import EVENTS_WRITE, JUDGED, RULES_WRITE
 from ledger.evidence import InvalidBundle, build
-from ledger.manifest import Leaf, Question
-from ledger.merkle import InvalidProof, leaf_hash
-from ledger.tlog_proof import TlogProof
+from ledger.evidence.manifest import Leaf, Question
+from ledger.tree import tlog_proof
+from ledger.tree.merkle import InvalidProof, leaf_hash
+from ledger.tree.tlog_proof import TlogProof
 from projections import evidence
 from projections.answers import View
 

@@ -30,7 +30,7 @@ from ledger.errors import (
     Unauthenticated,
     Unparsable,
 )
-from ledger.record import Busy
+from ledger.recording.record import Busy
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "tag:consent-ledger.org,2026:problem/"

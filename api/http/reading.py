@@ -30,7 +30,7 @@ from ledger.codec import rfc3339
 from ledger.errors import ConsentLedgerError, Forbidden, Malformed, Problem, Unavailable
 from ledger.events import KINDS, LogViewed
 from ledger.log import Position
-from ledger.record import Busy
+from ledger.recording.record import Busy
 
 JSON = "application/json"
 COMPLETE_THROUGH = "ledger-complete-through"

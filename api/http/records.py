@@ -33,7 +33,7 @@ from ledger import codec
 from ledger.authority import AUDIT_READ, Principal
 from ledger.errors import Forbidden, Malformed, NotFound, NotYet, Problem
 from ledger.events import EVENTS_WRITE, JUDGED, RULES_WRITE, Id, Source
-from ledger.merkle import leaf_hash
+from ledger.tree.merkle import leaf_hash
 from projections.answers import View
 from projections.rows import Record
 

@@ -18,13 +18,13 @@ from starlette.requests import Request
 from api.auth import JwksFile, JwksSource, JwksUrl, TokenVerifier
 from api.settings import Settings
 from ledger.authority import Principal
-from ledger.eraser import Eraser
-from ledger.erasures import ErasuresInLog
+from ledger.erasing.eraser import Eraser
+from ledger.erasing.erasures import ErasuresInLog
 from ledger.errors import ConfigurationError, LogDiffers
 from ledger.kafka.log import KafkaLog
-from ledger.note import Verifier
-from ledger.record import Clock
-from ledger.recorder import Limits, Recorder
+from ledger.recording.record import Clock
+from ledger.recording.recorder import Limits, Recorder
+from ledger.tree.note import Verifier
 from ledger.vault.erasures import Erasures
 from ledger.vault.logins import LoginMap
 from ledger.vault.store import VaultStore

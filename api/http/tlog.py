@@ -21,13 +21,13 @@ from starlette.responses import Response
 from api.http.reading import PERSONAL, answer, etag
 from api.http.runtime import Runtime, principal_of, runtime_of
 from ledger.authority import AUDIT_READ
-from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import AlteredViews, ConfigurationError, Forbidden, InvalidNote, Malformed, NotFound, NotYet
 from ledger.log import Position
-from ledger.merkle import InvalidProof
-from ledger.note import Verifier
-from ledger.proving import prove_inclusions
-from ledger.tiles import WIDTH, Tile, TileTree
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint
+from ledger.tree.merkle import InvalidProof
+from ledger.tree.note import Verifier
+from ledger.tree.proving import prove_inclusions
+from ledger.tree.tiles import WIDTH, Tile, TileTree
 from projections.tlog import Snapshot
 
 TEXT_TYPE = "text/plain; charset=utf-8"

@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ledger import note
-from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import ConfigurationError, InvalidNote, TwoRoots, Unavailable, UnreadableRecord
 from ledger.kafka import topics
 from ledger.kafka.producer import Producer
 from ledger.kafka.reader import Reader
 from ledger.log import Entry, LogRecord, Position
+from ledger.tree import note
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint
 
 FIRST_WINDOW = 2_000
 LARGEST_WINDOW = 64_000

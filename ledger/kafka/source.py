@@ -1,4 +1,4 @@
-"""The log as `ledger.continuity` reads it: one partition after the other, from an offset to where it ends.
+"""The log as `ledger.tree.continuity` reads it: one partition after the other, from an offset to where it ends.
 
     with Sources("broker:9092", "ledger.events") as sources:
         for records in sources.of(3).batches(0):
@@ -57,14 +57,14 @@ class Sources:
 
 
 class PartitionSource:
-    """One partition up to `head`, the offset behind its last record. A `ledger.continuity.Source`."""
+    """One partition up to `head`, the offset behind its last record. A `ledger.tree.continuity.Source`."""
 
     def __init__(self, sources: Sources, partition: int, head: int) -> None:
         self._sources, self._partition = sources, partition
         self.head = head
 
     def batches(self, start: int, *, damaged: bool = False) -> Iterator[Sequence[LogRecord]]:
-        """See `ledger.continuity.Source.batches`."""
+        """See `ledger.tree.continuity.Source.batches`."""
         reader, partition = self._sources.reader(damaged=damaged), self._partition
         reader.assign({partition: start})
         deadline_s = time.monotonic() + READ_TIMEOUT_S

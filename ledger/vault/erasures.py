@@ -1,4 +1,4 @@
-"""The table of erasures in the vault, and the step that destroys: `ledger.erasure.ErasureTable` on PostgreSQL.
+"""The table of erasures in the vault, and the step that destroys: `ledger.erasing.erasure.ErasureTable` on PostgreSQL.
 
     table = Erasures(vault.database)
     erasure = table.ask(Asked(erasure, "/my/res_7f2c", "key-1"))     # the first one under this idempotency key
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ledger.erasure import IN_PROGRESS, Asked, Erasure
+from ledger.erasing.erasure import IN_PROGRESS, Asked, Erasure
 from ledger.log import Position
 from ledger.vault.database import Database, Row, Run, statements
 from ledger.vault.store import new_key_id

@@ -4,9 +4,9 @@
     vault.keys_for(["res_7f2c", "res_91aa"])      # {"res_7f2c": ResidentKey(id='k_…'), "res_91aa": …}
     vault.close()
 
-No key is kept in memory beyond the call. With a guard (`ledger.erasures.ErasuresInLog`) no key is given out, and none
-made, for a resident whose erasure stands in the log, whatever the store holds: a backup that was restored brings no
-destroyed key back. The role's grants are in sql/schema.sql.
+No key is kept in memory beyond the call. With a guard (`ledger.erasing.erasures.ErasuresInLog`) no key is given out,
+and none made, for a resident whose erasure stands in the log, whatever the store holds: a backup that was restored
+brings no destroyed key back. The role's grants are in sql/schema.sql.
 """
 
 import os

@@ -155,7 +155,7 @@ CREATE TABLE withheld (
     PRIMARY KEY ("partition", "offset")
 );
 
--- The tree of each partition (RFC 6962, docs/spec/tree.md): how many leaves it has, its frontier (ledger.merkle), and
+-- The tree of each partition (RFC 6962, docs/spec/tree.md): how many leaves it has, its frontier (ledger.tree.merkle), and
 -- the first offset behind its last leaf. Every record is a leaf, repeats too. Moves with the partition's position.
 CREATE TABLE trees (
     "partition"  integer PRIMARY KEY,

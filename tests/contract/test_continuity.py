@@ -15,9 +15,7 @@ import psycopg
 import pytest
 
 from api.http import answers
-from ledger import checkpoint, codec
-from ledger.checkpoint import Checkpoint
-from ledger.continuity import CHECKSUM, DIFFERS, MISSING
+from ledger import codec
 from ledger.errors import LogError, Unavailable
 from ledger.kafka import segments
 from ledger.kafka.checkpoints import CheckpointPublisher
@@ -25,8 +23,11 @@ from ledger.kafka.log import KafkaLog
 from ledger.kafka.reader import Reader
 from ledger.kafka.source import Sources
 from ledger.log import Entry
-from ledger.merkle import Frontier, leaf_hash
-from ledger.note import Signer
+from ledger.tree import checkpoint
+from ledger.tree.checkpoint import Checkpoint
+from ledger.tree.continuity import CHECKSUM, DIFFERS, MISSING
+from ledger.tree.merkle import Frontier, leaf_hash
+from ledger.tree.note import Signer
 from projections import members, rowwise, worker
 from projections.schema import Dsns
 from projections.start_check import TWO_ROOTS, StartCheck

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from api.cli import doctor, doctor_signer
 from api.cli.doctor import Finding
 from api.settings import Settings
-from ledger.note import Signer
+from ledger.tree.note import Signer
 from projections.schema import Dsns
 from tests.projected import new_schema
 from tests.signer_process import KEY, LEDGER

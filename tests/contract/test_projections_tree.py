@@ -14,9 +14,9 @@ from ledger import codec
 from ledger.errors import ProjectionError, TreeMismatch, UnreadableRecord
 from ledger.kafka.log import KafkaLog
 from ledger.log import Entry, LogRecord, Position
-from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
-from ledger.proving import prove_consistency, prove_inclusions
-from ledger.tiles import TileTree
+from ledger.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.tree.proving import prove_consistency, prove_inclusions
+from ledger.tree.tiles import TileTree
 from projections import worker
 from projections.datastore import Datastore
 from projections.projector import Projector

@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import checkpoint
-from ledger.checkpoint import Checkpoint
 from ledger.errors import ConfigurationError, LogError, TwoRoots
 from ledger.kafka import checkpoints
 from ledger.kafka.checkpoints import every, latest
 from ledger.kafka.reader import Reader
-from ledger.merkle import empty
-from ledger.note import Signer
+from ledger.tree import checkpoint
+from ledger.tree.checkpoint import Checkpoint
+from ledger.tree.merkle import empty
+from ledger.tree.note import Signer
 from projections import signer
 from projections.schema import Dsns
 from projections.signer_store import SignedStore, coverage

@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ledger.erasure import IN_PROGRESS, Asked, Erasure
+from ledger.erasing.erasure import IN_PROGRESS, Asked, Erasure
 from ledger.errors import Unavailable
 from ledger.log import Position
 from ledger.vault import erasures, store

@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
-from ledger.erasure import IN_PROGRESS, Asked, Erasure
+from ledger.erasing.erasure import IN_PROGRESS, Asked, Erasure
 from ledger.errors import Conflict, Erased
 from ledger.events import Subject
 from ledger.vault import store

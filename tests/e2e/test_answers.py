@@ -10,7 +10,7 @@ import pytest
 
 from ledger.history import judge_history
 from ledger.log import Position
-from ledger.merkle import leaf_hash
+from ledger.tree.merkle import leaf_hash
 from tests.answering import (
     USED,
     AnsweringLedger,

@@ -18,9 +18,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.city.story import expectations, story
-from ledger.checkpoint import open_checkpoint
-from ledger.note import Signer, Verifier
-from ledger.receipts import check
+from ledger.recording.receipts import check
+from ledger.tree.checkpoint import open_checkpoint
+from ledger.tree.note import Signer, Verifier
 from tests.e2e.city import Dev, clean_environment, dev, family, gone, run, wait_for
 
 pytestmark = pytest.mark.timeout(180)

@@ -12,10 +12,12 @@ import orjson
 import pytest
 
 from api.http import answers
-from ledger import codec, note, receipts
+from ledger import codec
 from ledger.log import Position
-from ledger.merkle import leaf_hash
 from ledger.policy import MY_SAN_JOSE
+from ledger.recording import receipts
+from ledger.tree import note
+from ledger.tree.merkle import leaf_hash
 from ledger.vault import unseal
 from projections import schema
 from tests.door import (

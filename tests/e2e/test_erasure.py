@@ -13,9 +13,9 @@ import structlog
 from api import cli
 from api.http import app, erasing
 from api.http.paging import Place, Question
-from ledger import receipts
 from ledger.log import Position
-from ledger.merkle import leaf_hash, verify_inclusion
+from ledger.recording import receipts
+from ledger.tree.merkle import leaf_hash, verify_inclusion
 from tests.answering import AnsweringLedger, new_resident, open_ledger, soon
 from tests.door import complaint, event
 from tests.erasing import (

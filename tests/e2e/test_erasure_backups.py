@@ -11,14 +11,14 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from ledger import receipts
 from ledger.authority import Door as Way
 from ledger.authority import Principal
-from ledger.eraser import Eraser
-from ledger.erasure import IN_PROGRESS, Asked, Erasure, Logged, erased_event, requested_event
-from ledger.erasures import ErasuresInLog
+from ledger.erasing.eraser import Eraser
+from ledger.erasing.erasure import IN_PROGRESS, Asked, Erasure, Logged, erased_event, requested_event
+from ledger.erasing.erasures import ErasuresInLog
 from ledger.errors import MissingRecords
-from ledger.record import Recorded
+from ledger.recording import receipts
+from ledger.recording.record import Recorded
 from ledger.vault import erasures, rotation
 from ledger.vault.database import Database
 from ledger.vault.keys import KEK_BYTES, KeyEncryptionKey, KeyRing

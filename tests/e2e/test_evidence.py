@@ -16,17 +16,17 @@ import pytest
 from api import cli
 from api.http import answers
 from ledger.authority import SELF, Door, Principal
-from ledger.checkpoint import Checkpoint, open_checkpoint, sign
 from ledger.codec import rfc3339
 from ledger.events import EVENTS_WRITE, KINDS, AnonymityChosen
 from ledger.evidence import Report, verify
 from ledger.kafka import topics
 from ledger.log import Entry, Position
-from ledger.merkle import leaf_hash
-from ledger.note import Signer
-from ledger.record import Recorded
-from ledger.tiles import Tile, check_tiles
-from ledger.tlog_proof import verify as verify_proof
+from ledger.recording.record import Recorded
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint, sign
+from ledger.tree.merkle import leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.tiles import Tile, check_tiles
+from ledger.tree.tlog_proof import verify as verify_proof
 from projections import schema
 from projections.tlog import Trees
 from tests.answering import (

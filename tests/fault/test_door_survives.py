@@ -19,7 +19,7 @@ from ledger import codec
 from ledger.kafka.local import LocalKafka, local_kafka
 from ledger.kafka.log import KafkaLog
 from ledger.log import Entry
-from ledger.record import stamp
+from ledger.recording.record import stamp
 from tests.door import BATCH, Door, event, open_door, serve, service_registered, settings_for, wait_until
 
 pytestmark = pytest.mark.long

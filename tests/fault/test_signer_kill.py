@@ -12,10 +12,10 @@ import psutil
 import psycopg
 import pytest
 
-from ledger import note as notes
 from ledger.kafka import topics
 from ledger.kafka.checkpoints import latest
 from ledger.kafka.local import local_kafka
+from ledger.tree import note as notes
 from projections import signer
 from projections.schema import Dsns
 from projections.tlog import Signed

@@ -12,14 +12,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ledger import receipts
-from ledger.checkpoint import Checkpoint, sign, write_hash
 from ledger.log import Position
-from ledger.merkle import Frontier, leaf_hash
-from ledger.note import Signer
-from ledger.proving import prove_consistency, prove_inclusions, root_at
-from ledger.tiles import TileTree, writes
-from ledger.tlog_proof import SUFFIX, TlogProof
+from ledger.recording import receipts
+from ledger.tree.checkpoint import Checkpoint, sign, write_hash
+from ledger.tree.merkle import Frontier, leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.proving import prove_consistency, prove_inclusions, root_at
+from ledger.tree.tiles import TileTree, writes
+from ledger.tree.tlog_proof import SUFFIX, TlogProof
 from tests.bundles import Partition
 
 HERE = Path(__file__).resolve().parent

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import bundle, codec
-from ledger.bundle import Incomplete, InvalidBundle
+from ledger import codec
 from ledger.errors import Malformed
 from ledger.events import JUDGED
-from ledger.evidence import Leaf, answer_of, verify
+from ledger.evidence import Leaf, answer_of, bundle, verify
+from ledger.evidence.bundle import Incomplete, InvalidBundle
+from ledger.evidence.manifest import without_text
 from ledger.facts import RESIDENT_FACTS
 from ledger.history import Row, event_subject, finding_json
 from ledger.log import Position
-from ledger.manifest import without_text
 from tests.bundles import OTHER_SIGNER, SIGNER, Partition
 from tests.property.dice import Dice
 from tests.property.strategies import FATES, SEEDS, Case, cases, random_history

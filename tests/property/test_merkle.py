@@ -6,14 +6,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ledger import note
-from ledger.checkpoint import Checkpoint, open_checkpoint, sign
 from ledger.errors import ConsentLedgerError, InvalidNote
-from ledger.merkle import Frontier, InvalidProof, leaf_hash, verify_consistency, verify_inclusion
-from ledger.note import Signer, Verifier
-from ledger.proving import prove_consistency, prove_inclusion, root_at
-from ledger.tiles import Tile, TileTree, check_tiles, new_tiles, writes
-from ledger.tlog_proof import TlogProof, verify
+from ledger.tree import note
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint, sign
+from ledger.tree.merkle import Frontier, InvalidProof, leaf_hash, verify_consistency, verify_inclusion
+from ledger.tree.note import Signer, Verifier
+from ledger.tree.proving import prove_consistency, prove_inclusion, root_at
+from ledger.tree.tiles import Tile, TileTree, check_tiles, new_tiles, writes
+from ledger.tree.tlog_proof import TlogProof, verify
 
 SIGNER = Signer.from_seed("ledger.example", bytes(32))
 LEAVES = [leaf_hash(b"record %d" % number) for number in range(700)]

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from ledger import note
-from ledger.checkpoint import Checkpoint, open_checkpoint, sign
 from ledger.errors import InvalidNote
-from ledger.merkle import empty, leaf_hash
-from ledger.note import Signature, Signer, Verifier
+from ledger.tree import note
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint, sign
+from ledger.tree.merkle import empty, leaf_hash
+from ledger.tree.note import Signature, Signer, Verifier
 
 NOTES = Path(__file__).resolve().parents[1] / "vectors" / "notes"
 CASES: list[dict[str, Any]] = orjson.loads((NOTES / "signed-notes.json").read_bytes())["cases"]

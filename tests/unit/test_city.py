@@ -23,7 +23,7 @@ from ledger.errors import Malformed
 from ledger.events import JUDGED, KINDS, LEDGER_ONLY, Event
 from ledger.history import PartitionHistory, Row, verdict_json
 from ledger.reasons import ANY_VERSION, REASONS
-from ledger.record import check_consent, check_policy, check_time, consent_of, stamp
+from ledger.recording.record import check_consent, check_policy, check_time, consent_of, stamp
 from tests.reference.judge import judge_all
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "city.md"

@@ -11,7 +11,7 @@ import pytest
 
 from api.cli import sign
 from ledger.errors import ConfigurationError
-from ledger.note import Signer, Verifier
+from ledger.tree.note import Signer, Verifier
 from tests.e2e.city import run
 
 NAME = "ledger.example"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from ledger.continuity import CHECKSUM, DIFFERS, MISSING, Divergence, Mark, Walk, compare, tail_holds, tail_start
 from ledger.errors import MissingRecords, UnreadableRecord
 from ledger.log import LogRecord, Position
-from ledger.merkle import Frontier, InvalidProof, leaf_hash
-from ledger.tiles import Tile, TileReader, writes
-from ledger.trusted_tiles import TrustedTiles
+from ledger.tree.continuity import CHECKSUM, DIFFERS, MISSING, Divergence, Mark, Walk, compare, tail_holds, tail_start
+from ledger.tree.merkle import Frontier, InvalidProof, leaf_hash
+from ledger.tree.tiles import Tile, TileReader, writes
+from ledger.tree.trusted_tiles import TrustedTiles
 
 PARTITION = 3
 Changed = Callable[[list[LogRecord]], None]

@@ -10,12 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from ledger import bundle
-from ledger.bundle import Incomplete, InvalidBundle
 from ledger.errors import Malformed, TooLarge
-from ledger.evidence import Leaf, build, verify
+from ledger.evidence import Leaf, build, bundle, verify
+from ledger.evidence.bundle import Incomplete, InvalidBundle
+from ledger.evidence.manifest import ROLES
 from ledger.log import Position
-from ledger.manifest import ROLES
 from tests.bundles import LEDGER, OTHER_SIGNER, SIGNER, Partition, changed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ledger import note
-from ledger.checkpoint import Checkpoint, sign
-from ledger.merkle import Frontier, empty, leaf_hash
-from ledger.note import Signer
-from ledger.proving import prove_consistency, prove_inclusion
-from ledger.tiles import new_tiles
-from ledger.tlog_proof import TlogProof
+from ledger.tree import note
+from ledger.tree.checkpoint import Checkpoint, sign
+from ledger.tree.merkle import Frontier, empty, leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.proving import prove_consistency, prove_inclusion
+from ledger.tree.tiles import new_tiles
+from ledger.tree.tlog_proof import TlogProof
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
 SIGNER = Signer.from_seed("ledger.example", bytes(32))

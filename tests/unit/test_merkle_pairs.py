@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from ledger.merkle import Frontier, InvalidProof, leaf_hash, verify_consistency, verify_inclusion
-from ledger.proving import frontier_at, prove_consistency, prove_inclusion, prove_inclusions, root_at
-from ledger.tiles import Tile, TileTree, TileWrite, check_tiles, writes
+from ledger.tree.merkle import Frontier, InvalidProof, leaf_hash, verify_consistency, verify_inclusion
+from ledger.tree.proving import frontier_at, prove_consistency, prove_inclusion, prove_inclusions, root_at
+from ledger.tree.tiles import Tile, TileTree, TileWrite, check_tiles, writes
 from tests.reference.tree import Tree
 
 LARGEST = 256

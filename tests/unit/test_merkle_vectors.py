@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ledger.merkle import (
+from ledger.tree.merkle import (
     Frontier,
     InvalidProof,
     empty,

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ledger import merkle, note, receipts
 from ledger.errors import InvalidNote
 from ledger.log import Position
+from ledger.recording import receipts
+from ledger.tree import merkle, note
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "notes"
 GO = json.loads((VECTORS / "signed-notes.json").read_text("utf-8"))["cases"]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from api import cli
-from ledger import bundle
-from ledger.evidence import verify
+from ledger.evidence import bundle, verify
 from tests.bundles import OTHER_SIGNER, SIGNER, Partition, changed
 
 EXAMPLES = Path(__file__).parents[1] / "vectors" / "examples"

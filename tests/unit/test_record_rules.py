@@ -10,7 +10,7 @@ from ledger.authority import SELF, Door, Principal, authorise
 from ledger.errors import Conflict, Forbidden, Malformed
 from ledger.events import EVENTS_WRITE, KINDS, LEDGER_ONLY, RULES_WRITE, Event
 from ledger.log import Position
-from ledger.record import Known, check_consent, check_policy, check_time, recorded, repeat_of, stamp
+from ledger.recording.record import Known, check_consent, check_policy, check_time, recorded, repeat_of, stamp
 
 NOW = codec.instant("2026-03-03T12:00:00Z")
 GOLDEN = sorted(KINDS)

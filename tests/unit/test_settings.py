@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from api.settings import CONFIG_FILE, Settings, documentation, secret_file
 from ledger.errors import ConfigurationError, InvalidNote
-from ledger.note import Signer
+from ledger.tree.note import Signer
 from ledger.vault.keys import KeyEncryptionKey
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ledger.errors import Malformed
-from ledger.merkle import InvalidProof, Node
-from ledger.tiles import Tile, TileTree, new_tiles, split
+from ledger.tree.merkle import InvalidProof, Node
+from ledger.tree.tiles import Tile, TileTree, new_tiles, split
 
 PATHS = {
     Tile(0, 0): "tile/0/000",

@@ -2,12 +2,12 @@
 
 import pytest
 
-from ledger.checkpoint import Checkpoint, sign, write_hash
 from ledger.errors import InvalidNote
-from ledger.merkle import Frontier, InvalidProof, leaf_hash
-from ledger.note import Signer
-from ledger.proving import prove_inclusion
-from ledger.tlog_proof import MAX_HASHES, TlogProof, verify
+from ledger.tree.checkpoint import Checkpoint, sign, write_hash
+from ledger.tree.merkle import Frontier, InvalidProof, leaf_hash
+from ledger.tree.note import Signer
+from ledger.tree.proving import prove_inclusion
+from ledger.tree.tlog_proof import MAX_HASHES, TlogProof, verify
 
 SIGNER = Signer.from_seed("ledger.example", bytes(32))
 LEAVES = [leaf_hash(b"record %d" % number) for number in range(7)]

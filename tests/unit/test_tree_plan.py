@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from ledger.errors import TreeMismatch
-from ledger.merkle import HASH_BYTES, Frontier, leaf_hash
-from ledger.tiles import Tile, check_tiles
+from ledger.tree.merkle import HASH_BYTES, Frontier, leaf_hash
+from ledger.tree.tiles import Tile, check_tiles
 from projections.tlog import StoredTree
 from projections.tree import EdgeTile, Run, check, edge_starts, empty_tree, plan
 from tests.reference.tree import Tree

@@ -1,6 +1,6 @@
 -- Trees, beside the views. Trees begin at the first record, so the views begin again too: nothing but the log is the
 -- truth, and the worker reads it again.
--- The tree of each partition (RFC 6962, docs/spec/tree.md): how many leaves it has, its frontier (ledger.merkle), and
+-- The tree of each partition (RFC 6962, docs/spec/tree.md): how many leaves it has, its frontier (ledger.tree.merkle), and
 -- the first offset behind its last leaf. Every record is a leaf, repeats too. Moves with the partition's position.
 CREATE TABLE trees (
     "partition"  integer PRIMARY KEY,

@@ -1,11 +1,11 @@
 """Receipts: what the ledger gives back for an event it recorded, signed, so that it cannot later deny it.
 
-A receipt is a signed note (`ledger.note`) by the key `<ledger>/receipts`. Its text is one header line and three
+A receipt is a signed note (`ledger.tree.note`) by the key `<ledger>/receipts`. Its text is one header line and three
 lines for each event: position, base64 of the leaf hash, and `recordedtime`. One call gets one note, a batch as
 well as a single event; a batch's lines stand in the order of its items (items that were refused have none).
 
 >>> from ledger.log import Position
->>> from ledger.note import Signer
+>>> from ledger.tree.note import Signer
 >>> signer = Signer.from_seed("ledger.example/receipts", bytes(32))
 >>> line = Line(Position(3, 1041), bytes(32), "2026-03-03T12:00:01.000000Z")
 >>> raw = issue([line], signer)
@@ -24,11 +24,11 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger import note
 from ledger.codec import instant
 from ledger.errors import InvalidNote, Malformed
 from ledger.log import Position
-from ledger.merkle import HASH_BYTES
+from ledger.tree import note
+from ledger.tree.merkle import HASH_BYTES
 
 HEADER = "consent-ledger/receipt/v1"
 KEY_NAME_SUFFIX = "/receipts"

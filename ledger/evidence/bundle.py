@@ -6,7 +6,7 @@
 >>> unpack(raw + b"more")
 Traceback (most recent call last):
     ...
-ledger.bundle.InvalidBundle: there is data behind the zip
+ledger.evidence.bundle.InvalidBundle: there is data behind the zip
 
 Entries are stored, not compressed, without a time, an attribute or an extra field. So the same entries are the same
 bytes wherever they are packed, nothing can hide between them, and no small file unpacks into a large one: whatever is
@@ -21,7 +21,7 @@ from zlib import crc32
 
 from ledger.errors import ConsentLedgerError, Malformed, Problem
 from ledger.log import Position
-from ledger.tlog_proof import SUFFIX
+from ledger.tree.tlog_proof import SUFFIX
 
 MANIFEST = "manifest.json"
 MAX_RECORDS = 30_000

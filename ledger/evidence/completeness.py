@@ -9,7 +9,7 @@ bundle's checkpoint, and looks there for records about the resident, and for rul
 ...     Checkpoint("ledger.example", 3, tree.size, tree.root), [b"another record"])
 Traceback (most recent call last):
     ...
-ledger.bundle.InvalidBundle: the partition's first 1 records do not have the root that the checkpoint signs
+ledger.evidence.bundle.InvalidBundle: the partition's first 1 records do not have the root that the checkpoint signs
 
 A bundle made without `complete` holds fewer on purpose; one made with it must hold them all. Memory: a few megabytes,
 however long the partition is.
@@ -19,12 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger import codec
-from ledger.bundle import Incomplete, InvalidBundle
-from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, Unparsable
+from ledger.evidence.bundle import Incomplete, InvalidBundle
+from ledger.evidence.manifest import Leaf, Question
 from ledger.history import event_subject
-from ledger.manifest import Leaf, Question
-from ledger.merkle import Frontier, leaf_hash
+from ledger.tree.checkpoint import Checkpoint
+from ledger.tree.merkle import Frontier, leaf_hash
 
 _AT_ONCE = 4_096
 

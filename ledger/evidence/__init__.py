@@ -1,8 +1,8 @@
 """Evidence bundles: a verdict with the records that it rests on, each proven to be in the log; verified offline.
 
->>> from ledger.checkpoint import sign
->>> from ledger.merkle import Frontier, leaf_hash
->>> from ledger.note import Signer, Verifier
+>>> from ledger.tree.checkpoint import sign
+>>> from ledger.tree.merkle import Frontier, leaf_hash
+>>> from ledger.tree.note import Signer, Verifier
 >>> used = (b'{"type":"org.consent-ledger.data.used.v1","specversion":"1.0","id":"e1","source":"/services/permits",'
 ...     b'"subject":"res_7f2c","time":"2026-03-03T12:00:00Z","datacontenttype":"application/json","data":'
 ...     b'{"categories":["email"],"purpose":"4.2","operation":"consult","basis":{"kind":"stated-purpose"}}}')
@@ -15,7 +15,7 @@
 ('undetermined', 'ledger.example/3', False)
 
 A bundle proves that its records are in the log and that they give the verdict. That no *other* record changes it is
-the operator's word, unless `verify` is given the whole partition (`ledger.completeness`).
+the operator's word, unless `verify` is given the whole partition (`ledger.evidence.completeness`).
 
 No I/O, and nothing of Kafka, PostgreSQL or the API: this is all that an auditor's machine has to run.
 """
@@ -24,23 +24,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ledger import bundle, codec, manifest
-from ledger.bundle import InvalidBundle
-from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.completeness import Completeness, look_for_others, unlooked
+from ledger import codec
 from ledger.errors import InvalidNote, Malformed, TooLarge, Unparsable
 from ledger.events import Event
+from ledger.evidence import bundle, manifest
+from ledger.evidence.bundle import InvalidBundle
+from ledger.evidence.completeness import Completeness, look_for_others, unlooked
+from ledger.evidence.manifest import Answer, Leaf, Question
 from ledger.log import Position
-from ledger.manifest import Answer, Leaf, Question
-from ledger.merkle import InvalidProof, leaf_hash, verify_inclusion
-from ledger.note import Verifier
-from ledger.tlog_proof import TlogProof
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint
+from ledger.tree.merkle import InvalidProof, leaf_hash, verify_inclusion
+from ledger.tree.note import Verifier
+from ledger.tree.tlog_proof import TlogProof
 
 __all__ = ["Entry", "InvalidBundle", "Leaf", "Question", "Report", "answer_of", "build", "verify"]
 
 
 class Entry(NamedTuple):
-    """A record of a verified bundle: where it stands, its role (`ledger.manifest.ROLES`), and what it says."""
+    """A record of a verified bundle: where it stands, its role (`ledger.evidence.manifest.ROLES`), and what it says."""
 
     leaf: Leaf
     role: str

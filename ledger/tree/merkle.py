@@ -15,10 +15,10 @@ True
 >>> verify_inclusion(1, 3, leaf_hash(b"c"), [node_hash(leaf_hash(b"a"), leaf_hash(b"b"))], tree.root)
 Traceback (most recent call last):
     ...
-ledger.merkle.InvalidProof: the proof does not lead from the leaf to the tree's root
+ledger.tree.merkle.InvalidProof: the proof does not lead from the leaf to the tree's root
 
-A root does not commit to its size: sizes must come from a signed checkpoint (`ledger.checkpoint`). Proofs are made
-by `ledger.proving`, from hashes kept as tiles (`ledger.tiles`).
+A root does not commit to its size: sizes must come from a signed checkpoint (`ledger.tree.checkpoint`). Proofs are made
+by `ledger.tree.proving`, from hashes kept as tiles (`ledger.tree.tiles`).
 """
 
 from collections.abc import Sequence

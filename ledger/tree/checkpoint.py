@@ -1,9 +1,9 @@
 """Checkpoints (C2SP tlog-checkpoint): the signed statement "at this size, the tree of this partition has this root".
 
-A signed note (`ledger.note`) of exactly three lines; one key, under the ledger's name, signs for all partitions.
+A signed note (`ledger.tree.note`) of exactly three lines; one key, under the ledger's name, signs for all partitions.
 
->>> from ledger.merkle import Frontier, leaf_hash
->>> from ledger.note import Signer, Verifier
+>>> from ledger.tree.merkle import Frontier, leaf_hash
+>>> from ledger.tree.note import Signer, Verifier
 >>> signer = Signer.from_seed("ledger.example", bytes(32))
 >>> tree = Frontier().extend([leaf_hash(b"a record")]).after
 >>> raw = sign(Checkpoint("ledger.example", 3, tree.size, tree.root), [signer])
@@ -26,9 +26,9 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger import note
 from ledger.errors import InvalidNote
-from ledger.merkle import HASH_BYTES, MAX_SIZE, empty
+from ledger.tree import note
+from ledger.tree.merkle import HASH_BYTES, MAX_SIZE, empty
 
 _PARTITION = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)

@@ -1,7 +1,7 @@
 """Leaf hashes that can be believed: read from tiles that nobody vouches for, checked against a signed root.
 
->>> from ledger.merkle import leaf_hash
->>> from ledger.tiles import writes
+>>> from ledger.tree.merkle import leaf_hash
+>>> from ledger.tree.tiles import writes
 >>> tree = Frontier().extend([leaf_hash(bytes([i % 251])) for i in range(300)])
 >>> stored = {write.tile: write.data for write in writes(tree)}
 >>> trusted = TrustedTiles(300, tree.after.root, lambda tiles: [stored[tile] for tile in tiles])
@@ -9,9 +9,9 @@
 True
 """
 
-from ledger.merkle import Frontier, InvalidProof
-from ledger.proving import root_at
-from ledger.tiles import HEIGHT, WIDTH, Tile, TileReader, TileTree, new_tiles, split
+from ledger.tree.merkle import Frontier, InvalidProof
+from ledger.tree.proving import root_at
+from ledger.tree.tiles import HEIGHT, WIDTH, Tile, TileReader, TileTree, new_tiles, split
 
 
 class TrustedTiles:

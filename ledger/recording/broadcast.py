@@ -15,10 +15,10 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from ledger import codec
 from ledger.errors import ConsentLedgerError, LogError, Unavailable
 from ledger.events import Event
-from ledger.flights import PATIENCE_S, RETRY_EVERY_S
 from ledger.log import Entry, Log, Position
-from ledger.record import ExclusiveLock, Known, Recorded, check_policy, check_time, recorded, repeat_of, stamp
-from ledger.tail import Tail
+from ledger.recording.flights import PATIENCE_S, RETRY_EVERY_S
+from ledger.recording.record import ExclusiveLock, Known, Recorded, check_policy, check_time, recorded, repeat_of, stamp
+from ledger.recording.tail import Tail
 
 _ACK_GUARD_S = 120.0
 """Longer than any log adapter's own deadline: a future without an answer by then is a fault."""

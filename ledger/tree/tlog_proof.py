@@ -1,8 +1,8 @@
 """Inclusion proofs as files (C2SP tlog-proof): one record, where it stands, and the checkpoint that covers it.
 
->>> from ledger.checkpoint import Checkpoint, sign
->>> from ledger.merkle import Frontier, leaf_hash
->>> from ledger.note import Signer
+>>> from ledger.tree.checkpoint import Checkpoint, sign
+>>> from ledger.tree.merkle import Frontier, leaf_hash
+>>> from ledger.tree.note import Signer
 >>> signer = Signer.from_seed("ledger.example", bytes(32))
 >>> leaves = [leaf_hash(b"first"), leaf_hash(b"second")]
 >>> tree = Frontier().extend(leaves).after
@@ -26,9 +26,9 @@ The leaf hash is not in the file: whoever verifies takes it from the record's ow
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger.checkpoint import Checkpoint, open_checkpoint, read_hash, read_size, write_hash
-from ledger.merkle import InvalidProof, verify_inclusion
-from ledger.note import Verifier
+from ledger.tree.checkpoint import Checkpoint, open_checkpoint, read_hash, read_size, write_hash
+from ledger.tree.merkle import InvalidProof, verify_inclusion
+from ledger.tree.note import Verifier
 
 HEADER = "c2sp.org/tlog-proof@v1"
 SUFFIX = ".tlog-proof"

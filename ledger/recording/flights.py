@@ -20,8 +20,8 @@ from typing import Generic, TypeVar
 from ledger.errors import ConsentLedgerError, LogError, Unavailable
 from ledger.events import ConsentGiven, Event
 from ledger.log import Entry, Log, Position
-from ledger.record import Consent, Key, consent_of
-from ledger.tail import Tail
+from ledger.recording.record import Consent, Key, consent_of
+from ledger.recording.tail import Tail
 
 PATIENCE_S = 10.0
 RETRY_EVERY_S = 0.5

@@ -22,12 +22,12 @@ from typing import TypeVar
 
 from ledger.authority import Door, Principal
 from ledger.codec import rfc3339
-from ledger.erasure import DONE, Erasure, ErasureTable, Logged, Submit, erased_event, requested_event
-from ledger.erasures import ErasuresInLog
+from ledger.erasing.erasure import DONE, Erasure, ErasureTable, Logged, Submit, erased_event, requested_event
+from ledger.erasing.erasures import ErasuresInLog
 from ledger.errors import Conflict, ConsentLedgerError, NotYet, Unavailable
 from ledger.events import Event
 from ledger.log import Position
-from ledger.record import Clock
+from ledger.recording.record import Clock
 
 _logger = logging.getLogger("consent_ledger.eraser")
 _T = TypeVar("_T")

@@ -28,7 +28,7 @@ from ledger.authority import LEDGER_SOURCE, Door, Principal
 from ledger.errors import ConsentLedgerError
 from ledger.events import KINDS, DataErased, ErasureRequested, Event
 from ledger.log import Position
-from ledger.record import Answer
+from ledger.recording.record import Answer
 
 AWAITING, IN_PROGRESS, DONE, WITHDRAWN = "awaiting-approval", "in-progress", "done", "withdrawn"
 STATES = (AWAITING, IN_PROGRESS, DONE, WITHDRAWN)

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from ledger.bundle import MANIFEST, InvalidBundle
-from ledger.checkpoint import Checkpoint, write_hash
 from ledger.errors import Malformed
 from ledger.events import JUDGED, Event
+from ledger.evidence.bundle import MANIFEST, InvalidBundle
 from ledger.history import PartitionHistory, Row, event_subject, finding_json, verdict_json
 from ledger.log import Position
+from ledger.tree.checkpoint import Checkpoint, write_hash
 from ledger.verdict import Verdict
 
 FORMAT = "consent-ledger/evidence/v1"

@@ -6,7 +6,7 @@ tiles, when these lead to the signed root: then the first record that differs is
 
 >>> from ledger.log import LogRecord
 >>> signed = [LogRecord(Position(3, offset), b"record %d" % offset, 0) for offset in range(4)]
->>> from ledger.tiles import writes
+>>> from ledger.tree.tiles import writes
 >>> tree = Frontier().extend([leaf_hash(record.value) for record in signed])
 >>> roots = {4: tree.after.root}                             # what a checkpoint says
 >>> stored = {write.tile: write.data for write in writes(tree)}
@@ -36,9 +36,9 @@ from typing import NamedTuple, Protocol
 
 from ledger.errors import LogDiffers, MissingRecords, UnreadableRecord
 from ledger.log import LogRecord, Position
-from ledger.merkle import Frontier, Growth, InvalidProof, leaf_hash
-from ledger.tiles import WIDTH, TileReader
-from ledger.trusted_tiles import TrustedTiles
+from ledger.tree.merkle import Frontier, Growth, InvalidProof, leaf_hash
+from ledger.tree.tiles import WIDTH, TileReader
+from ledger.tree.trusted_tiles import TrustedTiles
 
 DIFFERS, MISSING, CHECKSUM = "differs-from-checkpoint", "missing-records", "checksum"
 TAIL_TILES = 2

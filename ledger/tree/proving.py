@@ -1,9 +1,9 @@
-"""Makes the proofs that `ledger.merkle` verifies, at any tree size, from node hashes read out of a storage.
+"""Makes the proofs that `ledger.tree.merkle` verifies, at any tree size, from node hashes read out of a storage.
 
-The storage comes in as a function from nodes to their hashes; `ledger.tiles.TileTree.nodes` is one. It is asked
+The storage comes in as a function from nodes to their hashes; `ledger.tree.tiles.TileTree.nodes` is one. It is asked
 once a call, for all nodes together.
 
->>> from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
+>>> from ledger.tree.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 >>> grown = Frontier().extend([leaf_hash(bytes([i])) for i in range(6)])
 >>> def read(nodes):
 ...     return [grown.nodes[node.level][node.number] for node in nodes]
@@ -15,7 +15,7 @@ once a call, for all nodes together.
 
 from collections.abc import Callable, Sequence
 
-from ledger.merkle import Frontier, Node, fold, perfect_nodes
+from ledger.tree.merkle import Frontier, Node, fold, perfect_nodes
 
 NodeReader = Callable[[Sequence[Node]], Sequence[bytes]]
 """Gives the hash of each node, in their order."""

@@ -7,7 +7,7 @@
 >>> call = inbox.put(Call.of([NotFound("a"), NotFound("b")], permits, Door.EVENTS))
 >>> inbox.put(Call.of([NotFound("c")], permits, Door.EVENTS))
 Traceback (most recent call last):
-ledger.record.Busy: too many events of this client wait: send slower
+ledger.recording.record.Busy: too many events of this client wait: send slower
 >>> [len(c.items) for c in inbox.take(group_events=100, room=100)]
 [2]
 """
@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from ledger import receipts
 from ledger.authority import Door, Principal
 from ledger.errors import ConsentLedgerError, Unavailable
 from ledger.events import Event
-from ledger.note import Signer
-from ledger.record import Answer, Busy, Recorded, Result
+from ledger.recording import receipts
+from ledger.recording.record import Answer, Busy, Recorded, Result
+from ledger.tree.note import Signer
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,7 @@ from ledger import codec
 from ledger.errors import ConsentLedgerError, LogError, Unavailable, UnreadableRecord
 from ledger.events import ConsentGiven, Event, PolicyPublished
 from ledger.log import Log, Position
-from ledger.record import Consent, Index, Key, Known, consent_of, is_reference
+from ledger.recording.record import Consent, Index, Key, Known, consent_of, is_reference
 
 MAX_TAIL_RECORDS = 300_000
 _EMPTY_READS = 50

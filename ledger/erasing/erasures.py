@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 from ledger import codec
 from ledger.authority import LEDGER_SOURCE
-from ledger.erasure import Erasure, ErasureIndex, Logged, categories_of, from_records
+from ledger.erasing.erasure import Erasure, ErasureIndex, Logged, categories_of, from_records
 from ledger.errors import ConsentLedgerError, MissingRecords, Unavailable
 from ledger.events import DataErased, ErasureRequested, Event
 from ledger.log import Log, Position
-from ledger.tail import MAX_TAIL_RECORDS
+from ledger.recording.tail import MAX_TAIL_RECORDS
 
-_MARKS = (b"org.consent-ledger.erasure.requested.", b"org.consent-ledger.data.erased.")
+_MARKS = (b"org.consent-ledger.erasing.erasure.requested.", b"org.consent-ledger.data.erased.")
 """A record of an erasure has one of these in its bytes: the ledger writes types as they are, without escapes."""
 
 

@@ -2,7 +2,7 @@
 
 An event that was parsed (`ledger.codec`) and authorised (`ledger.authority`) is sealed, compared with what is known
 under its (`source`, `id`), held against the rules that depend on what the ledger knows, stamped and encoded.
-`ledger.recorder` runs these steps for groups of events against a real log.
+`ledger.recording.recorder` runs these steps for groups of events against a real log.
 
 >>> from ledger import codec
 >>> from ledger.events import KINDS
@@ -27,8 +27,8 @@ from ledger.authority import MY_SOURCE
 from ledger.errors import Conflict, ConsentLedgerError, Forbidden, Malformed, NotYet, Problem
 from ledger.events import ConsentGiven, ConsentWithdrawn, Event, PolicyPublished
 from ledger.log import Position
-from ledger.merkle import leaf_hash
-from ledger.receipts import Line
+from ledger.recording.receipts import Line
+from ledger.tree.merkle import leaf_hash
 
 MAX_AHEAD_US = 5 * 60 * 1_000_000
 

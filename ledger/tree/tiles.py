@@ -3,7 +3,7 @@
 Tile *n* of level *l* holds the hashes of nodes 256 n to 256 n + 255 of tree level 8 l, joined: 8,192 bytes, fewer
 at the right edge (a *partial* tile). Hashes only ever come behind those that are there, so a store appends.
 
->>> from ledger.merkle import Frontier, leaf_hash
+>>> from ledger.tree.merkle import Frontier, leaf_hash
 >>> Tile(0, 1234067).path, Tile.parse("tile/1/000.p/17")
 ('tile/0/x001/x234/067', Tile(level=1, index=0, width=17))
 >>> growth = Frontier().extend([leaf_hash(bytes([i % 251])) for i in range(300)])
@@ -11,7 +11,7 @@ at the right edge (a *partial* tile). Hashes only ever come behind those that ar
 [('tile/0/000', 0, 8192), ('tile/0/001.p/44', 0, 1408), ('tile/1/000.p/1', 0, 32)]
 >>> store = {w.tile: w.data for w in writes(growth)}
 >>> tree = TileTree(300, lambda tiles: [store[tile] for tile in tiles])
->>> from ledger.proving import root_at
+>>> from ledger.tree.proving import root_at
 >>> root_at(300, tree.nodes) == growth.after.root
 True
 >>> check_tiles(300, growth.after.root, lambda tiles: [store[tile] for tile in tiles])
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ledger.errors import Malformed, Problem
-from ledger.merkle import HASH_BYTES, MAX_SIZE, Frontier, Growth, InvalidProof, Node
-from ledger.proving import root_at
+from ledger.tree.merkle import HASH_BYTES, MAX_SIZE, Frontier, Growth, InvalidProof, Node
+from ledger.tree.proving import root_at
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT

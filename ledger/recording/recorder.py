@@ -1,9 +1,9 @@
 """The one path into the log: group commit by one thread, for every door.
 
 Handlers hand in calls (one event or a batch); one thread takes what waits, asks views and vault once for the whole
-group, decides each event by the rules of `ledger.record`, and hands the new ones to the log without waiting for each
-acknowledgement. Groups follow one another while earlier ones are still under way. A call is answered when its last
-event is, with one receipt.
+group, decides each event by the rules of `ledger.recording.record`, and hands the new ones to the log without waiting
+for each acknowledgement. Groups follow one another while earlier ones are still under way. A call is answered when its
+last event is, with one receipt.
 
     recorder = Recorder(log, index, vault, lock, clock=wall_clock, signer=signer)
     recorder.start()
@@ -25,17 +25,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from ledger import codec, receipts
+from ledger import codec
 from ledger.authority import Door, Principal, authorise
-from ledger.broadcast import Broadcast
-from ledger.calls import Call, Inbox, Slot
 from ledger.errors import Conflict, ConsentLedgerError, LogDiffers, LogError, Unavailable
 from ledger.events import Event
-from ledger.flights import PATIENCE_S, Flight, Flights
 from ledger.log import Log, Position
-from ledger.merkle import leaf_hash
-from ledger.note import Signer
-from ledger.record import (
+from ledger.recording import receipts
+from ledger.recording.broadcast import Broadcast
+from ledger.recording.calls import Call, Inbox, Slot
+from ledger.recording.flights import PATIENCE_S, Flight, Flights
+from ledger.recording.record import (
     Answer,
     Clock,
     Consent,
@@ -52,7 +51,9 @@ from ledger.record import (
     repeat_of,
     stamp,
 )
-from ledger.tail import MAX_TAIL_RECORDS, Tail
+from ledger.recording.tail import MAX_TAIL_RECORDS, Tail
+from ledger.tree.merkle import leaf_hash
+from ledger.tree.note import Signer
 from ledger.vault import ResidentKey, Vault, needs_key, seal
 
 Check = Callable[[Callable[[], bool]], Sequence[LogDiffers]]

@@ -1,0 +1,1 @@
+"""The one road into the log: decide, stamp, append, give a receipt."""

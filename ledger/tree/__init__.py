@@ -1,0 +1,1 @@
+"""The record made provable: trees, tiles, proofs, signed notes and checkpoints, and the log held against them."""
