@@ -42,7 +42,7 @@ class Snapshot:
             raise Unavailable("the database of the views does not answer: check its address") from None
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
-        self.positions = _positions(self._connection)
+        self.positions = tracked(self._connection)
         self.trees = tlog.Snapshot(self._connection)
 
     def __enter__(self) -> "Snapshot":
@@ -66,7 +66,8 @@ def positions(dsn: str) -> dict[int, int]:
         return snapshot.positions
 
 
-def _positions(connection: "psycopg.Connection[Any]") -> dict[int, int]:
+def tracked(connection: "psycopg.Connection[Any]") -> dict[int, int]:
+    """The same, over a connection whose search path names the schema."""
     found = {}
     for name, offset in connection.execute("SELECT application_name, notification_id FROM tracking"):
         match = _APPLICATION.fullmatch(name)

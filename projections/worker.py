@@ -83,7 +83,7 @@ def run(
         stopped_by_signals(stop) as stopping,
         Datastore(dsn, schema, pool_size=2) as datastore,
         closing(_Follower(bootstrap, datastore, settings, metrics, progress or Progress(), stopping)) as follower,
-        _calm_collector(),
+        calm_collector(),
     ):
         wait_s = settings.first_wait_s
         while not stopping.is_set() and not follower.finished(until):
@@ -252,7 +252,7 @@ class _Follower:
 
 
 @contextmanager
-def _calm_collector() -> Iterator[None]:
+def calm_collector() -> Iterator[None]:
     """Rare garbage collections: a batch makes many objects, nearly all of which reference counting frees."""
     before = gc.get_threshold()
     gc.collect()
