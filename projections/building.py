@@ -34,6 +34,7 @@ CONNECTIONS = 2
 _MAINTENANCE_MEMORY = "128MB"
 _T = TypeVar("_T")
 _BUILDING, _COMPLETE = "building", "complete"
+REPLAY, COMPARE, SWAP = "replay", "compare", "swap"
 
 
 class Purpose(NamedTuple):
@@ -42,6 +43,11 @@ class Purpose(NamedTuple):
     topic: str
     until: dict[int, int] | None
     why: str
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a complete rebuild still has something to be done with it: to be compared, or to become live."""
+        return self.why in (COMPARE, SWAP)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -156,11 +162,11 @@ class Building:
 
 
 def unfinished(owner_dsn: str, purpose: Purpose) -> str | None:
-    """The latest rebuild for this purpose, of tables as they are made now, that has not come to its end."""
+    """The latest rebuild, of tables as they are made now, whose purpose is this one and not yet served."""
     found = [
         (state.started, name)
         for name, state in rebuilds(owner_dsn).items()
-        if not state.complete
+        if (purpose.lasts or not state.complete)
         and (state.topic, state.until, state.why) == tuple(purpose)
         and state.version == migrations()[-1][0]
     ]
@@ -170,7 +176,7 @@ def unfinished(owner_dsn: str, purpose: Purpose) -> str | None:
 def rebuilds(owner_dsn: str) -> dict[str, State]:
     """Every schema of the database that says it is a rebuild."""
     with schemas.connect(owner_dsn) as connection:
-        rows = connection.execute(_COMMENTS).fetchall()
+        rows = connection.execute(COMMENTS).fetchall()
     return {name: state for name, comment in rows if (state := _read(comment)) is not None}
 
 
@@ -188,6 +194,10 @@ class Reach:
     def records(self) -> int:
         """How many records are in the tables: each is a leaf of a tree."""
         return self._ask(_leaves)
+
+    def halted(self) -> list[str]:
+        """The records that partitions stand still at."""
+        return self._ask(_halted)
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -208,6 +218,11 @@ def _leaves(connection: "psycopg.Connection[Any]") -> int:
     row = connection.execute("SELECT coalesce(sum(size), 0)::bigint FROM trees").fetchone()
     assert row is not None, "an aggregate has one row"
     return int(row[0])
+
+
+def _halted(connection: "psycopg.Connection[Any]") -> list[str]:
+    rows = connection.execute('SELECT "partition" || \'-\' || "offset" FROM halted ORDER BY "partition"')
+    return [str(row[0]) for row in rows]
 
 
 class Claims:
@@ -239,7 +254,7 @@ class Claims:
 
 
 _COMMENT = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
-_COMMENTS = "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
+COMMENTS = "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
 
 
 def _read(comment: str | None) -> State | None:

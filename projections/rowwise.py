@@ -7,10 +7,11 @@ For whoever compares two builds of the same log (replay.compare). Rows are strea
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg import sql
 
 from ledger.errors import Unavailable
 from projections import tlog
@@ -20,6 +21,8 @@ VIEWS = tuple(statements("compare"))
 """Every view, in the order of the file."""
 
 _APPLICATION = re.compile(r"ledger\[([0-9]+)\]")
+BUCKETS = 4_096
+"""Into how many parts a view is taken apart to find where two of them differ."""
 _ROWS_AT_ONCE = 5_000
 _TILES_AT_ONCE = 200
 
@@ -30,6 +33,13 @@ class KeyedRow(NamedTuple):
     key: list[str]
     position: str | None
     text: str
+
+
+class Digest(NamedTuple):
+    """How many rows there are, and a SHA-256 over the SHA-256 of each row's text, in the order of their keys."""
+
+    rows: int
+    digest: bytes
 
 
 class Snapshot:
@@ -51,13 +61,29 @@ class Snapshot:
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
 
-    def rows(self, view: str) -> Iterator[KeyedRow]:
-        """The rows of a view, streamed."""
+    def digests(self, view: str) -> dict[int, Digest]:
+        """The rows of a view in `BUCKETS` parts by the hash of their key; only parts that have rows."""
+        statement = _wrapped("digests of buckets", view)
+        found = self._connection.execute(statement, {"buckets": BUCKETS}).fetchall()
+        return {int(bucket): Digest(int(rows), bytes(digest)) for bucket, rows, digest in found}
+
+    def rows(self, view: str, buckets: Sequence[int] | None = None) -> Iterator[KeyedRow]:
+        """The rows of a view, streamed; of these parts alone where some are named."""
         with self._connection.cursor(f"walk_{view}") as cursor:
             cursor.itersize = _TILES_AT_ONCE if view == "tiles" else _ROWS_AT_ONCE
-            cursor.execute(statements("compare")[view])
+            if buckets is None:
+                cursor.execute(statements("compare")[view])
+            else:
+                parameters = {"buckets": BUCKETS, "some": list(buckets)}
+                cursor.execute(_wrapped("rows of buckets", view), parameters)
             for row in cursor:
                 yield KeyedRow(*row)
+
+
+def _wrapped(name: str, view: str) -> sql.Composed:
+    """A statement over the rows of a view."""
+    rows = statements("compare")[view].decode().replace("%", "%%")
+    return sql.SQL(statements("digests")[name].decode()).format(rows=sql.SQL(rows))
 
 
 def positions(dsn: str) -> dict[int, int]:

@@ -54,9 +54,11 @@ class Settings:
 
 @dataclass
 class Progress:
-    """What a caller may watch from another thread; the numbers only rise."""
+    """What a caller may watch from another thread; the numbers only rise. `total`: how many records there will be."""
 
     events: int = 0
+    total: int = 0
+    phase: str = ""
     retries: int = 0
     caught_up: threading.Event = field(default_factory=threading.Event)
 

@@ -20,12 +20,11 @@ from ledger.errors import ConfigurationError, LogError, NotYet
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from projections import worker
-from projections.building import Building, Purpose, Reach, asked, fresh_name
+from projections.building import REPLAY, Building, Purpose, Reach, asked, fresh_name
 from projections.places import LIMIT_BYTES
 from replay.build import Order, build
 from replay.processes import Processes
 
-WHY = "replay"
 _LOOK_EVERY_S = 0.2
 _AGAIN_S = 0.5
 _MAX_ROUNDS = 60
@@ -54,7 +53,7 @@ def rebuild(
     topic: str = topics.EVENTS,
     until: Mapping[int, int] | None = None,
     workers: int = 1,
-    why: str = WHY,
+    purpose: Purpose | None = None,
     batch_events: int = 10_000,
     places_bytes: int = LIMIT_BYTES,
     progress: worker.Progress | None = None,
@@ -62,10 +61,12 @@ def rebuild(
 ) -> Rebuilt:
     """Rebuilds up to the offsets `until` (default: the log's present end), by this process or several others.
 
-    `schema` names a fresh one, or one that was begun and is not complete. The connection strings may name any schema.
+    `schema` names a fresh one, or one that was begun and is not complete; with a `purpose` that is served only when
+    something is done with it, one that is complete is taken as it is. The connection strings may name any schema.
     Raises `ConfigurationError` when the schema is there already, `LogError` when the log lacks what `until` asks for,
     `Unavailable` when another replay works on the schema, or when one of the processes was killed.
     """
+    purpose = purpose or Purpose(topic, asked(until), REPLAY)
     building = Building(owner_dsn, schema or fresh_name())
     with Reader(bootstrap, topic) as reader:
         heads = reader.heads()
@@ -87,13 +88,18 @@ def rebuild(
     with building.alone():
         state = building.state()
         if state is not None and state.complete:
-            raise ConfigurationError(f"the schema {building.schema} is there already: choose another, or drop it")
-        building.create(Purpose(topic, asked(until), why))
+            if not purpose.lasts:
+                raise ConfigurationError(f"the schema {building.schema} is there already: choose another, or drop it")
+            with closing(Reach(building.owner_dsn)) as reach:
+                return Rebuilt(building.schema, reach.positions(), reach.records(), {})
+        building.create(purpose)
+        progress.total, progress.phase = sum(positions.values()), "records"
         halted = _fill(building, order, progress, stop)
         with closing(Reach(building.owner_dsn)) as reach:
             reached, progress.events = reach.positions(), reach.records()
         full = all(p in halted or reached.get(p, 0) >= offset for p, offset in positions.items())
         if full:
+            progress.phase = "indexes"
             building.finish(complete=not halted)
         return Rebuilt(building.schema, positions, progress.events, halted, full and not halted)
 
@@ -120,7 +126,7 @@ def advance(
 def _check(heads: Mapping[int, int], positions: Mapping[int, int]) -> None:
     unknown = sorted(p for p in positions if p not in heads)
     if unknown:
-        raise LogError(f"the log has no partition {unknown[0]}: it has {len(heads)}")
+        raise ConfigurationError(f"the log has no partition {unknown[0]}: it has {len(heads)}")
     beyond = sorted(p for p, offset in positions.items() if offset > heads[p])
     if beyond:
         raise LogError(f"partition {beyond[0]} of the log ends before the position to rebuild up to")
