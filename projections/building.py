@@ -70,9 +70,14 @@ class _Comment(msgspec.Struct, frozen=True):
     rebuild: State
 
 
+def newest_version() -> int:
+    """The version of the tables as they are made now."""
+    return migrations()[-1][0]
+
+
 def fresh_name() -> str:
     """A name for a schema that nobody uses yet: the version of the tables, when, and four random digits."""
-    return f"rebuild_v{migrations()[-1][0]}_{datetime.now(UTC):%Y%m%dt%H%M%S}_{uuid4().hex[:4]}"
+    return f"rebuild_v{newest_version()}_{datetime.now(UTC):%Y%m%dt%H%M%S}_{uuid4().hex[:4]}"
 
 
 class Building:
@@ -101,7 +106,7 @@ class Building:
                 for version, _, _ in migrations():
                     connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
                 started = datetime.now(UTC).isoformat(timespec="seconds")
-                self._say(connection, State(*purpose, version=migrations()[-1][0], started=started))
+                self._say(connection, State(*purpose, version=newest_version(), started=started))
         schemas.make_tracking(self.owner_dsn, self.schema)
         schemas.grant(self.owner_dsn, self.schema)
 
@@ -168,7 +173,7 @@ def unfinished(owner_dsn: str, purpose: Purpose) -> str | None:
         for name, state in rebuilds(owner_dsn).items()
         if (purpose.lasts or not state.complete)
         and (state.topic, state.until, state.why) == tuple(purpose)
-        and state.version == migrations()[-1][0]
+        and state.version == newest_version()
     ]
     return max(found)[1] if found else None
 

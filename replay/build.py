@@ -27,6 +27,8 @@ from projections.worker import FAULTS, Progress, calm_collector
 
 _logger = logging.getLogger("consent_ledger.replay")
 LANES = 2
+FACTS_IN_MEMORY = 200_000
+"""How many residents' facts each partition at work keeps: some 50 MB."""
 _POLL_S = 0.2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
@@ -42,7 +44,7 @@ class Order(msgspec.Struct, frozen=True):
     until: dict[int, int]
     processes: int = 1
     batch_events: int = 10_000
-    facts_in_memory: int = 200_000
+    facts_in_memory: int = FACTS_IN_MEMORY
     places_bytes: int = LIMIT_BYTES
 
 

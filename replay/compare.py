@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import NamedTuple
 
-from ledger.errors import ConfigurationError, LogError, Unavailable
+from ledger.errors import ConfigurationError, LogError, ProjectionError, Unavailable
 from ledger.kafka import topics
 from ledger.tree.merkle import HASH_BYTES
 from ledger.tree.tiles import HEIGHT, WIDTH, Tile
@@ -119,6 +119,8 @@ def _compare(bootstrap: str, owner_dsn: str, projector_dsn: str, live: str, topi
         if live_side.positions != rebuilt.positions:
             rebuilt = advance(bootstrap, projector_dsn, rebuilt, live_side.positions, topic)
         with rowwise.Snapshot(schemas.at_schema(owner_dsn, rebuilt.schema)) as rebuilt_side:
+            if any(offset > live_side.positions.get(p, 0) for p, offset in rebuilt_side.positions.items()):
+                raise ProjectionError("the rebuilt views reach further than the live ones: begin anew with --fresh")
             views = [compare_view(name, live_side, rebuilt_side) for name in rowwise.VIEWS]
     return Comparison(rebuilt.schema, rebuilt.positions, rebuilt.events, views, rebuilt.halted)
 

@@ -10,6 +10,7 @@ behind the batch that it writes. (`multiprocessing` would run the program that b
 have a session of their own, so Ctrl-C reaches the parent alone.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -106,6 +107,7 @@ class Processes:
 
 def main() -> None:
     """What each process runs: the order from standard input, and at the end what stands still on standard output."""
+    only_own_words()
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     stop = threading.Event()
 
@@ -122,6 +124,11 @@ def main() -> None:
     sys.stdout.buffer.write(msgspec.json.encode(result))
     sys.stdout.flush()
     os._exit(0)  # a thread is left that waits for the parent
+
+
+def only_own_words() -> None:
+    """What a live worker logs of records and partitions was logged when they were new; a rebuild says its own result."""
+    logging.getLogger("consent_ledger.project").setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

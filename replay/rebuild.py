@@ -20,9 +20,9 @@ from ledger.errors import ConfigurationError, LogError, NotYet
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from projections import worker
-from projections.building import REPLAY, Building, Purpose, Reach, asked, fresh_name
+from projections.building import REPLAY, Building, Purpose, Reach, State, asked, fresh_name, newest_version
 from projections.places import LIMIT_BYTES
-from replay.build import Order, build
+from replay.build import FACTS_IN_MEMORY, Order, build
 from replay.processes import Processes
 
 _LOOK_EVERY_S = 0.2
@@ -55,6 +55,7 @@ def rebuild(
     workers: int = 1,
     purpose: Purpose | None = None,
     batch_events: int = 10_000,
+    facts_in_memory: int = FACTS_IN_MEMORY,
     places_bytes: int = LIMIT_BYTES,
     progress: worker.Progress | None = None,
     stop: threading.Event | None = None,
@@ -83,16 +84,21 @@ def rebuild(
         positions,
         workers,
         batch_events,
-        places_bytes=places_bytes,
+        facts_in_memory,
+        places_bytes,
     )
     with building.alone():
         state = building.state()
+        if state is not None:
+            _check_same(building.schema, state, purpose)
         if state is not None and state.complete:
             if not purpose.lasts:
                 raise ConfigurationError(f"the schema {building.schema} is there already: choose another, or drop it")
             with closing(Reach(building.owner_dsn)) as reach:
                 return Rebuilt(building.schema, reach.positions(), reach.records(), {})
         building.create(purpose)
+        with closing(Reach(building.owner_dsn)) as reach:
+            progress.events = reach.records()
         progress.total, progress.phase = sum(positions.values()), "records"
         halted = _fill(building, order, progress, stop)
         with closing(Reach(building.owner_dsn)) as reach:
@@ -102,6 +108,14 @@ def rebuild(
             progress.phase = "indexes"
             building.finish(complete=not halted)
         return Rebuilt(building.schema, positions, progress.events, halted, full and not halted)
+
+
+def ends(bootstrap: str, topic: str, named: Mapping[int, int]) -> dict[int, int]:
+    """The offsets to rebuild up to where only some are named: the others go to the log's present end."""
+    with Reader(bootstrap, topic) as reader:
+        heads = reader.heads()
+    _check(heads, named)
+    return {**heads, **named}
 
 
 def advance(
@@ -121,6 +135,13 @@ def advance(
     )
     complete = rebuilt.complete and not halted
     return Rebuilt(rebuilt.schema, dict(until), rebuilt.events + progress.events, halted, complete)
+
+
+def _check_same(name: str, state: State, purpose: Purpose) -> None:
+    """Raises unless going on with this rebuild gives what was asked for."""
+    same = state.topic == purpose.topic and (purpose.lasts or state.until == purpose.until)
+    if not same or state.version != newest_version():
+        raise ConfigurationError(f"the schema {name} is a rebuild of other records, or of older tables: drop it")
 
 
 def _check(heads: Mapping[int, int], positions: Mapping[int, int]) -> None:
