@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def only_own_words() -> None:
-    """What a live worker logs of records and partitions was logged when they were new; a rebuild says its own result."""
+    """What a live worker logs of records was logged when they were new; a rebuild says its own result."""
     logging.getLogger("consent_ledger.project").setLevel(logging.CRITICAL)
 
 

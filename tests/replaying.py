@@ -14,12 +14,20 @@ from pathlib import Path
 from projections import schema
 from projections.schema import Dsns
 
+_SMALL_BATCHES = (
+    "from replay.rebuild import rebuild; rebuild.__kwdefaults__['batch_events'] = {};from api.cli import main; main()"
+)
 ROOT = Path(__file__).parent.parent
 
 
 @contextlib.contextmanager
 def replaying(
-    address: str, topic: str, owner_dsn: str, *arguments: object, hash_seed: int | None = None
+    address: str,
+    topic: str,
+    owner_dsn: str,
+    *arguments: object,
+    hash_seed: int | None = None,
+    batch_events: int | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """The running command; killed on the way out if it still runs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONSENT_LEDGER_")}
@@ -27,7 +35,8 @@ def replaying(
     environment = {**kept, **{f"CONSENT_LEDGER_{name}": value for name, value in settings.items()}}
     if hash_seed is not None:
         environment["PYTHONHASHSEED"] = str(hash_seed)
-    command = [sys.executable, "-m", "api.cli", "replay", *map(str, arguments)]
+    program = ["-m", "api.cli"] if batch_events is None else ["-c", _SMALL_BATCHES.format(batch_events)]
+    command = [sys.executable, *program, "replay", *map(str, arguments)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
