@@ -33,7 +33,7 @@ CONNECTIONS = 2
 """How many indexes are made at a time."""
 _MAINTENANCE_MEMORY = "128MB"
 _T = TypeVar("_T")
-_BUILDING, _COMPLETE = "building", "complete"
+_BUILDING, _HALTED, _COMPLETE = "building", "halted", "complete"
 REPLAY, COMPARE, SWAP = "replay", "compare", "swap"
 
 
@@ -65,9 +65,25 @@ class State(msgspec.Struct, frozen=True):
         """Whether every record up to its end is in it, and every index."""
         return self.state == _COMPLETE
 
+    @property
+    def readable(self) -> bool:
+        """Whether all is in it that can be read, and every index."""
+        return self.state in (_COMPLETE, _HALTED)
+
 
 class _Comment(msgspec.Struct, frozen=True):
     rebuild: State
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """The library's errors as ours; their texts may hold row values, so they go no further."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege:
+        raise ConfigurationError("a rebuild needs the role ledger_owner: connect as it") from None
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        raise Unavailable("the database of the views was away: check its address, then go on") from None
 
 
 def newest_version() -> int:
@@ -90,7 +106,7 @@ class Building:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else rebuilds this schema for the while; raises `Unavailable` when somebody does."""
-        with schemas.connect(self.owner_dsn) as connection:
+        with reachable(), schemas.connect(self.owner_dsn) as connection:
             if not _try_lock(connection, f"{self.schema}/rebuild"):
                 raise Unavailable(f"another replay is at work on the schema {self.schema}: wait for it, or stop it")
             yield
@@ -98,7 +114,7 @@ class Building:
     def create(self, purpose: Purpose) -> None:
         """Makes the tables, unless they are there: after a kill all goes on from where it was."""
         named = statements("schema")
-        with schemas.connect(self.owner_dsn) as connection, connection.transaction():
+        with reachable(), schemas.connect(self.owner_dsn) as connection, connection.transaction():
             if self.state(connection) is None:
                 schemas.make_schema(connection, self.schema)
                 for section in ("tables", "indexes for building", "row security"):
@@ -127,19 +143,25 @@ class Building:
         """The indexes that a live worker asks, unless they are there. From any process, while rows arrive."""
         self._make_indexes("indexes for looking up")
 
-    def finish(self, *, complete: bool = True) -> None:
-        """Makes what is missing of the indexes, and the planner's statistics; from then on it may be complete."""
-        self._make_indexes("indexes for looking up", "indexes for reading")
-        with schemas.connect(self.owner_dsn) as connection:
+    def finish(self, *, halted: bool = False, stop: threading.Event | None = None) -> bool:
+        """Makes what is missing of the indexes, and the planner's statistics; from then on it is complete.
+
+        `halted`: some partition stands still, so all is in it that can be read. False when it was stopped before.
+        """
+        stop = stop or threading.Event()
+        self._make_indexes("indexes for looking up", "indexes for reading", stop=stop)
+        if stop.is_set():
+            return False
+        with reachable(), schemas.connect(self.owner_dsn) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (self.schema,))
             for (table,) in tables.fetchall():
                 connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self.schema, table)))
             state = self.state(connection)
             assert state is not None, "it was created"
-            if complete:
-                self._say(connection, msgspec.structs.replace(state, state=_COMPLETE))
+            self._say(connection, msgspec.structs.replace(state, state=_HALTED if halted else _COMPLETE))
+        return True
 
-    def _make_indexes(self, *sections: str) -> None:
+    def _make_indexes(self, *sections: str, stop: threading.Event | None = None) -> None:
         """Each at most once, two at a time."""
         wanted = [s for section in sections for s in statements("schema")[section].split(b";\n")]
         due = iter(wanted)
@@ -148,14 +170,17 @@ class Building:
         def make() -> None:
             with schemas.connect(self.owner_dsn) as connection:
                 connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", (_MAINTENANCE_MEMORY,))
-                while True:
+                while stop is None or not stop.is_set():
                     with taking:
                         statement = next(due, None)
                     if statement is None:
                         return
-                    connection.execute(statement)
+                    try:
+                        connection.execute(statement)
+                    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                        connection.execute(statement)  # a killed run's has come to its end just now
 
-        with schemas.connect(self.owner_dsn) as alone:
+        with reachable(), schemas.connect(self.owner_dsn) as alone:
             alone.execute("SELECT pg_advisory_lock(%s)", (_key(f"{self.schema}/indexes"),))
             with ThreadPoolExecutor(CONNECTIONS, "index") as threads:
                 for done in [threads.submit(make) for _ in range(CONNECTIONS)]:

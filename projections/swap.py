@@ -24,7 +24,7 @@ from psycopg import sql
 from ledger.errors import ConfigurationError, Unavailable
 from projections import rowwise
 from projections import schema as schemas
-from projections.building import COMMENTS
+from projections.building import COMMENTS, reachable
 
 FROM_THE_LOG = (*rowwise.VIEWS, "tracking", "schema_version")
 """The tables that a rebuild makes itself. Every other table of a live schema is carried over as it is."""
@@ -129,7 +129,7 @@ class Swap:
 def held(owner_dsn: str, live: str) -> Iterator[Swap]:
     """The live schema's writers wait until this ends: committed, or undone after an error. Raises `Busy`."""
     dsn = schemas.at_schema(owner_dsn, live)
-    with schemas.connect(dsn) as connection, connection.transaction():
+    with reachable(), schemas.connect(dsn) as connection, connection.transaction():
         tables = _tables(connection, live)
         if "tracking" not in tables:
             raise ConfigurationError(f"there are no live views in the schema {live}: run `consent-ledger setup`")

@@ -106,7 +106,7 @@ def rebuild(
         full = all(p in halted or reached.get(p, 0) >= offset for p, offset in positions.items())
         if full:
             progress.phase = "indexes"
-            building.finish(complete=not halted)
+            full = building.finish(halted=bool(halted), stop=stop)
         return Rebuilt(building.schema, positions, progress.events, halted, full and not halted)
 
 

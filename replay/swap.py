@@ -56,7 +56,7 @@ def swap(
         raise ConfigurationError(f"there are no live views in the schema {live}: run `consent-ledger setup`")
     with building.alone():
         state = building.state()
-        if state is None or not state.complete or state.topic != topic:
+        if state is None or not state.readable or state.topic != topic:
             raise ProjectionError(f"the schema {schema} is not a complete rebuild of this log: run `replay` to its end")
         busy = Unavailable("nobody was in the way, and yet it was not tried")
         for attempt in range(1, ATTEMPTS + 1):

@@ -169,9 +169,9 @@ def _swap(where: _Where, fresh: bool, schema: str | None, drop_old: bool) -> Non
     out = console.get()
     purpose = Purpose(where.topic, None, SWAP)
     rebuilt = _rebuilt(where, purpose, _begun(where, purpose, fresh, schema), {})
-    if not rebuilt.complete or not rebuilt.events:
-        for error in rebuilt.halted.values():
-            out.warn(str(error))
+    for error in rebuilt.halted.values():  # live views stand still there too, or they are further, which `swap` refuses
+        out.warn(str(error))
+    if not rebuilt.events or not (rebuilt.complete or rebuilt.halted):
         raise ProjectionError(f"{rebuilt.schema} is not complete, or empty: the live views stay as they are")
 
     def work(progress: "Progress", stop: threading.Event) -> Any:
@@ -241,7 +241,7 @@ def _watched(work: Callable[["Progress", threading.Event], _Result]) -> _Result:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="replay")
+    thread = threading.Thread(target=run, name="replay", daemon=True)  # a second Ctrl-C does not wait
     with paced(console.get(), "replaying") as shown:
         thread.start()
         try:

@@ -99,6 +99,7 @@ def test_rows_are_those_of_the_live_views_and_of_the_pure_fold_whatever_memory_t
         assert one == other, "a finished rebuild has the tables, indexes, policies and grants of a live schema"
 
 
+@pytest.mark.timeout(400)
 def test_rows_are_the_same_under_any_hash_seed_with_one_or_two_workers(
     kafka_address: str, live: Dsns, log: KafkaLog, topic: str
 ) -> None:
