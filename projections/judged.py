@@ -7,7 +7,6 @@ outcome.verdicts, outcome.closed, outcome.changes, outcome.holdings      # for p
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import tuple_row
 
 from ledger import events as e
 from ledger.codec import instant
@@ -18,8 +17,8 @@ from projections.cells import moment, optional, text_array, timestamp
 from projections.changes import Changes
 from projections.findings import findings_text
 from projections.holdings import Holding, State, state_of
+from projections.lookup import Lookup
 from projections.named import named_by
-from projections.statements import statements
 
 Connection = psycopg.Connection[Any]
 
@@ -60,7 +59,7 @@ def judge_batch(
         verdicts,
         closed,
         _new_holdings(history, changes),
-        _older_holdings(connection, history, changes),
+        _older_holdings(connection, history, changes, residents.lookup),
         touched,
     )
 
@@ -108,7 +107,9 @@ def _new_holdings(history: PartitionHistory, changes: Changes) -> list[tuple[Any
     return rows
 
 
-def _older_holdings(connection: Connection, history: PartitionHistory, changes: Changes) -> list[dict[str, Any]]:
+def _older_holdings(
+    connection: Connection, history: PartitionHistory, changes: Changes, lookup: Lookup
+) -> list[dict[str, Any]]:
     """Rows of earlier batches that late notices, erasures or policies of this one change."""
     told_since: dict[str, int] = {}
     for item in changes.notices:
@@ -118,19 +119,8 @@ def _older_holdings(connection: Connection, history: PartitionHistory, changes: 
     for item in changes.erasures:
         subject, time = str(item.key[2]), instant(item.event.time)
         erased_until[subject] = max(time, erased_until.get(subject, time))
-    found: list[tuple[Any, ...]] = []
-    parameters: dict[str, Any] = {"partition": changes.partition}
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        if told_since:
-            parameters |= {"subjects": list(told_since), "sinces": [moment(t) for t in told_since.values()]}
-            found += cursor.execute(statements("load")["holdings after notices"], parameters).fetchall()
-        if erased_until:
-            parameters |= {"subjects": list(erased_until), "untils": [moment(t) for t in erased_until.values()]}
-            found += cursor.execute(statements("load")["holdings before erasures"], parameters).fetchall()
-        if changes.policies:
-            since = min(instant(item.event.data.effective_from) for item in changes.policies)
-            parameters["since"] = moment(since)
-            found += cursor.execute(statements("load")["holdings under policies"], parameters).fetchall()
+    policies_since = min((instant(item.event.data.effective_from) for item in changes.policies), default=None)
+    found = lookup.holdings(connection, told_since, erased_until, policies_since)
     updates: dict[tuple[int, str], dict[str, Any]] = {}
     for offset, time, subject, category, purposes, told, erased_offset in found:
         state = _state(history, Holding(offset, time, subject, category, tuple(purposes)))

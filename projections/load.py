@@ -1,33 +1,26 @@
-"""What the worker asks PostgreSQL before it judges a batch: what is known already, and only what the batch touches.
+"""What the worker loads before it judges a batch: what is known already, and only what the batch touches.
 
 Facts of the residents it speaks of (unless they are still in memory), and the open verdicts that its late facts can
-change: of one resident from the fact's time on; for a reference fact by recipient, by demand, or all. Everything is
-found by index; the log is not read again.
+change: of one resident from the fact's time on; for a reference fact by recipient, by demand, or all. The log is not
+read again: a `projections.lookup.Lookup` finds everything, by index or by places kept in memory.
 
     prepare(connection, history, residents, batch)    # history can now `apply` the batch's events
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-import psycopg
-from psycopg.rows import tuple_row
 
 from ledger import codec
 from ledger import events as e
 from ledger.history import PartitionHistory, Row
 from ledger.tree.merkle import Frontier, InvalidProof
 from projections import tree as trees
-from projections.batch import Batch, First, Item, Key
-from projections.cells import LAST_INSTANT, moment
+from projections.batch import Batch
+from projections.cells import LAST_INSTANT
 from projections.findings import restored
-from projections.statements import statements
+from projections.lookup import ByIndex, Connection, Lookup, ask
 from projections.tlog import StoredTree
-
-Connection = psycopg.Connection[Any]
-_MAX_SUBJECTS_AT_ONCE = 5_000
-
 
 NEVER = -1
 
@@ -36,9 +29,11 @@ class Residents:
     """The residents whose facts are in memory, the longest unused first; bounded by how many facts that is.
 
     `latest` is when their latest judged event happened: a fact after that changes no verdict, so most ask for none.
+    `lookup` finds what is not in memory.
     """
 
-    def __init__(self, history: PartitionHistory, limit_facts: int) -> None:
+    def __init__(self, history: PartitionHistory, limit_facts: int, lookup: Lookup | None = None) -> None:
+        self.lookup: Lookup = lookup or ByIndex(history.partition)
         self._history = history
         self._limit_facts = limit_facts
         self._used: OrderedDict[str, int] = OrderedDict()
@@ -78,42 +73,28 @@ class Residents:
             del self._history.residents[subject], self.latest[subject]
 
 
-def first_records(connection: Connection, partition: int, items: Sequence[Item]) -> dict[Key, First]:
-    """The records known before under the keys of these."""
-    wanted = {item.key for item in items}
-    parameters = {"hashes": [item.hash for item in items], "partition": partition}
-    rows = _query(connection, "first records", parameters)
-    return {
-        (source, event_id, subject): First(offset, body.encode())
-        for offset, source, event_id, subject, body in rows
-        if (source, event_id, subject) in wanted
-    }
-
-
 def reference_facts(connection: Connection, history: PartitionHistory) -> None:
     """Gives a fresh history all reference facts of its partition."""
-    for offset, body in _query(connection, "reference facts", {"partition": history.partition}):
+    for offset, body in ask(connection, "reference facts", partition=history.partition):
         history.restore_reference(offset, codec.read(body.encode()))
 
 
 def position(connection: Connection, name: str) -> int:
     """The first offset that is not in the views; it has been seeded."""
-    [(found,)] = _query(connection, "position", {"name": name})
+    [(found,)] = ask(connection, "position", name=name)
     return int(found)
 
 
 def tree(connection: Connection, partition: int, position: int) -> StoredTree:
     """The partition's tree; raises `TreeMismatch` when it is not the tree of this position."""
-    [row] = _query(connection, "tree", {"partition": partition})
+    [row] = ask(connection, "tree", partition=partition)
     size, frontier, next_offset, *run = row
     try:
         stored = StoredTree(partition, Frontier.unpack(size or 0, bytes(frontier or b"")), next_offset or 0)
     except InvalidProof:
         raise trees.mismatch(partition, position) from None
     starts = trees.edge_starts(stored.frontier.size)
-    edge = [
-        trees.EdgeTile(*tile) for tile in _query(connection, "tree edge", {"partition": partition, "starts": starts})
-    ]
+    edge = [trees.EdgeTile(*tile) for tile in ask(connection, "tree edge", partition=partition, starts=starts)]
     trees.check(stored, position, None if run[0] is None else (run[0], run[1]), edge)
     return stored
 
@@ -132,33 +113,22 @@ def prepare(connection: Connection, history: PartitionHistory, residents: Reside
         if since is not None or item.event.kind in e.JUDGED:
             subjects[subject] = None
     late = {s: since for s, since in late.items() if min(since, LAST_INSTANT) <= residents.latest.get(s, LAST_INSTANT)}
-    rows = {(row.offset, row.known_from): row for row in _rows_of_residents(connection, history.partition, late)}
-    for row in _rows_under_rules(connection, history, batch):
+    lookup = residents.lookup
+    rows = {(row.offset, row.known_from): row for row in _rows(lookup.open_rows(connection, late))}
+    for row in _rows_under_rules(connection, history, lookup, batch):
         rows[row.offset, row.known_from] = row
         subjects[str(row.event.subject)] = None
     missing = residents.missing(subjects)
-    latest: dict[str, int] = {}
-    for at in range(0, len(missing), _MAX_SUBJECTS_AT_ONCE):
-        some = missing[at : at + _MAX_SUBJECTS_AT_ONCE]
-        parameters = {"subjects": some, "partition": history.partition}
-        for offset, body in _query(connection, "facts", parameters):
-            history.restore_fact(offset, codec.read(body.encode()))
-        latest |= dict(_query(connection, "latest judged", parameters))
-    residents.loaded(missing, latest)
+    found = lookup.facts(connection, missing)
+    for offset, body in found.bodies:
+        history.restore_fact(offset, codec.read(body.encode()))
+    residents.loaded(missing, found.latest)
     for key in sorted(rows):
         history.restore_judged(rows[key])
     return list(subjects)
 
 
-def _rows_of_residents(connection: Connection, partition: int, late: dict[str, int]) -> list[Row]:
-    """Open verdicts of each resident from the time of their earliest fact in the batch on."""
-    if not late:
-        return []
-    parameters = {"subjects": list(late), "sinces": [moment(since) for since in late.values()], "partition": partition}
-    return _rows(_query(connection, "open rows of residents", parameters))
-
-
-def _rows_under_rules(connection: Connection, history: PartitionHistory, batch: Batch) -> list[Row]:
+def _rows_under_rules(connection: Connection, history: PartitionHistory, lookup: Lookup, batch: Batch) -> list[Row]:
     """Open verdicts that the batch's reference facts can touch."""
     facts = [item.event for item in batch.items if item.key[2] is None]
     found: list[Row] = []
@@ -169,9 +139,8 @@ def _rows_under_rules(connection: Connection, history: PartitionHistory, batch: 
         by, ids = touched
         if isinstance(event.data, e.AgreementEnded):
             ids = (*ids, *_signed_in(facts, event.data.agreement_id))
-        parameters = {"partition": history.partition, "since": moment(since), "ids": list(ids)}
         if ids or by == "all":
-            found += _rows(_query(connection, f"open rows by {by}", parameters))
+            found += _rows(lookup.open_rows_under(connection, by, ids, since))
     return found
 
 
@@ -182,14 +151,9 @@ def _signed_in(facts: Iterable[e.Event], agreement_id: str) -> list[str]:
 
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for offset, known_from, _, outcome, first_outcome, policy_id, policy_version, basis, findings, body in found:
         policy = None if policy_id is None else (policy_id, policy_version)
         verdict = restored(outcome, findings, basis, policy)
         rows.append(Row(offset, known_from, None, codec.read(body.encode()), first_outcome, verdict))
     return rows
-
-
-def _query(connection: Connection, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(statements("load")[name], parameters).fetchall()

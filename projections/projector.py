@@ -24,6 +24,7 @@ from projections import load
 from projections.batch import decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name
 from projections.judged import BatchRows, judge_batch
+from projections.lookup import ByIndex, Lookup
 from projections.metrics import Metrics
 from projections.statements import statements
 from projections.tree import TreePlan, empty_tree, plan
@@ -56,13 +57,14 @@ class Projector:
         *,
         facts_in_memory: int = FACTS_IN_MEMORY,
         durable: bool = True,
+        lookup: Callable[[int], Lookup] = ByIndex,
     ) -> None:
         self.partition = partition
         self.position: int | None = None
         self.halted: LogError | None = None
         self._datastore, self._metrics, self._durable = datastore, metrics, durable
         self._recorder = PostgresTrackingRecorder(datastore, tracking_table_name=TRACKING_TABLE)
-        self._facts_in_memory = facts_in_memory
+        self._facts_in_memory, self._lookup = facts_in_memory, lookup
         self.forget()
 
     def forget(self) -> None:
@@ -70,7 +72,7 @@ class Projector:
         self.position = None
         self._history = PartitionHistory(self.partition)
         self._tree = empty_tree(self.partition)
-        self._residents = load.Residents(self._history, self._facts_in_memory)
+        self._residents = load.Residents(self._history, self._facts_in_memory, self._lookup(self.partition))
 
     def open(self) -> int:
         """Reads the position, seeded with 0 so that there is a row to lock, the tree and the reference facts.
@@ -90,6 +92,7 @@ class Projector:
                     except TreeMismatch as error:
                         mismatch = error
                 load.reference_facts(connection, self._history)
+                self._residents.lookup.restore(connection)
             self.position = position
             if mismatch is not None:
                 self.halt(mismatch, position, "tree-mismatch")
@@ -126,7 +129,7 @@ class Projector:
             self._stop_at(unreadable)
             return None
         with self._datastore.get_connection() as connection:
-            known = load.first_records(connection, self.partition, items)
+            known = self._residents.lookup.first_records(connection, items)
             batch = sift(self.partition, self.position, items, known)
             rows = judge_batch(connection, self._history, self._residents, batch)
         tree_started_s = time.perf_counter()
@@ -144,6 +147,7 @@ class Projector:
         """Third step: what was written counts as known."""
         self.position = judged.rows.batch.end
         self._tree = judged.tree.after
+        self._residents.lookup.wrote(judged.rows.batch)
         self._residents.settle(judged.rows.touched)
         self._report(judged.rows, time.perf_counter() - judged.started_s)
         if judged.unreadable is not None:

@@ -8,7 +8,8 @@ resident's rows while `ledger.subject` names them (projections.answers), everybo
 `ledger_auditor`, and nobody's otherwise. `ledger_signer` sees the trees' hashes and keeps the signer's state, in a
 schema beside the views' (`signer`): a rebuild never touches it. Passwords are the caller's to make and keep.
 
-A live schema grows by migrations; a rebuild makes the same tables from `schema.sql` in one go, its indexes last.
+A live schema grows by migrations; a rebuild makes the same tables from `schema.sql` in one go, its indexes last
+(projections.building).
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +69,7 @@ def signer_schema(schema: str) -> str:
 def create_roles(superuser_dsn: str, passwords: Mapping[str, str]) -> None:
     """Makes the roles, or gives those that are there these passwords."""
     named = statements("roles")
-    with _connect(superuser_dsn) as connection:
+    with connect(superuser_dsn) as connection:
         if connection.info.server_version < _OLDEST_SERVER:
             raise ConfigurationError("the views need PostgreSQL 16 or newer: upgrade the server")
         database = sql.Identifier(connection.info.dbname)
@@ -76,27 +77,27 @@ def create_roles(superuser_dsn: str, passwords: Mapping[str, str]) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
             connection.execute(named["create roles"])
             for role in ROLES:
-                statement = _composed(
+                statement = composed(
                     named["set password"], role=sql.Identifier(role), password=sql.Literal(passwords[role])
                 )
                 connection.execute(statement)
-            connection.execute(_composed(named["may create schemas"], database=database))
+            connection.execute(composed(named["may create schemas"], database=database))
 
 
 def migrate(owner_dsn: str, schema: str = LIVE) -> int:
     """Brings a schema up to the newest version, from nothing if need be; returns how many migrations that took."""
     with _alone(owner_dsn):
-        with _connect(owner_dsn) as connection, connection.transaction():
+        with connect(owner_dsn) as connection, connection.transaction():
             if connection.info.parameter_status("server_encoding") != "UTF8":
                 raise ConfigurationError("records are UTF-8: create the database with ENCODING 'UTF8'")
-            _make_schema(connection, schema)
+            make_schema(connection, schema)
             done = _version(connection)
             due = [migration for migration in migrations() if migration[0] > done]
             for version, _, text in due:
                 connection.execute(text.encode())
                 connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
-        _make_tracking(owner_dsn, schema)
-        _grant(owner_dsn, schema)
+        make_tracking(owner_dsn, schema)
+        grant(owner_dsn, schema)
         _make_signer(owner_dsn, schema)
         _make_room_for_projections(owner_dsn)
     return len(due)
@@ -105,45 +106,25 @@ def migrate(owner_dsn: str, schema: str = LIVE) -> int:
 @contextmanager
 def _alone(dsn: str) -> Iterator[None]:
     """One at a time makes tables in a database; the lock goes away with its holder."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         yield
 
 
-def create_unindexed(owner_dsn: str, schema: str) -> None:
-    """Makes a fresh schema with the tables and what the worker itself needs; `finish` makes the rest."""
-    named = statements("schema")
-    with _connect(owner_dsn) as connection, connection.transaction():
-        _make_schema(connection, schema)
-        connection.execute(named["tables"])
-        connection.execute(named["indexes for building"])
-        connection.execute(named["row security"])
-        for version, _, _ in migrations():
-            connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
-    _make_tracking(owner_dsn, schema)
-    _grant(owner_dsn, schema)
-
-
-def finish(owner_dsn: str) -> None:
-    """Makes the indexes that only answers need, and the planner's statistics."""
-    with _connect(owner_dsn) as connection:
-        connection.execute(statements("schema")["indexes for reading"])
-        connection.execute("ANALYZE")
-
-
 def exists(owner_dsn: str, schema: str) -> bool:
     """Whether there is such a schema."""
-    with _connect(owner_dsn) as connection:
+    with connect(owner_dsn) as connection:
         return connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone() is not None
 
 
 def drop(owner_dsn: str, schema: str) -> None:
     """Drops a schema with all that is in it."""
-    with _connect(owner_dsn) as connection:
+    with connect(owner_dsn) as connection:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
 
 
-def _make_schema(connection: psycopg.Connection, schema: str) -> None:
+def make_schema(connection: psycopg.Connection, schema: str) -> None:
+    """Makes an empty schema with its version table, and looks into it from now on in this transaction."""
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
     connection.execute(
@@ -158,43 +139,45 @@ def _version(connection: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def _make_tracking(owner_dsn: str, schema: str) -> None:
+def make_tracking(owner_dsn: str, schema: str) -> None:
     """eventsourcing's own tracking table, made and migrated by eventsourcing itself."""
     with Datastore(owner_dsn, schema) as datastore:
         PostgresTrackingRecorder(datastore, tracking_table_name=TRACKING_TABLE).create_table()
 
 
-def _grant(owner_dsn: str, schema: str) -> None:
+def grant(owner_dsn: str, schema: str) -> None:
+    """Lets each role do in the schema what it is there for."""
     named = sql.Identifier(schema)
-    with _connect(owner_dsn) as connection, connection.transaction():
-        connection.execute(_composed(_USAGE, schema=named))
-        connection.execute(_composed(statements("schema")["grants"], schema=named))
+    with connect(owner_dsn) as connection, connection.transaction():
+        connection.execute(composed(_USAGE, schema=named))
+        connection.execute(composed(statements("schema")["grants"], schema=named))
 
 
 def _make_signer(owner_dsn: str, schema: str) -> None:
     """The signer's state: there or made, never changed."""
     named = sql.Identifier(signer_schema(schema))
-    with _connect(owner_dsn) as connection, connection.transaction():
+    with connect(owner_dsn) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(named))
         connection.execute(sql.SQL("SET LOCAL search_path = {}").format(named))
         connection.execute(statements("signer")["tables"])
-        connection.execute(_composed(_USAGE, schema=named))
-        connection.execute(_composed(statements("signer")["grants"], schema=named))
+        connection.execute(composed(_USAGE, schema=named))
+        connection.execute(composed(statements("signer")["grants"], schema=named))
 
 
 def _make_room_for_projections(owner_dsn: str) -> None:
     named = sql.Identifier(PROJECTIONS)
-    with _connect(owner_dsn) as connection, connection.transaction():
+    with connect(owner_dsn) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(named))
         connection.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO ledger_projector").format(named))
 
 
-def _composed(statement: bytes, **parts: sql.Composable) -> sql.Composed:
+def composed(statement: bytes, **parts: sql.Composable) -> sql.Composed:
     """A statement of ours with names and literals put in by psycopg."""
     return sql.SQL(statement.decode()).format(**parts)
 
 
-def _connect(dsn: str) -> psycopg.Connection:
+def connect(dsn: str) -> psycopg.Connection:
+    """A connection in autocommit; raises `Unavailable` that names the host."""
     try:
         return psycopg.connect(dsn, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError:

@@ -54,9 +54,11 @@ class Settings:
 
 @dataclass
 class Progress:
-    """What a caller may watch from another thread; the numbers only rise."""
+    """What a caller may watch from another thread; the numbers only rise. `total`: how many records there will be."""
 
     events: int = 0
+    total: int = 0
+    phase: str = ""
     retries: int = 0
     caught_up: threading.Event = field(default_factory=threading.Event)
 
@@ -83,7 +85,7 @@ def run(
         stopped_by_signals(stop) as stopping,
         Datastore(dsn, schema, pool_size=2) as datastore,
         closing(_Follower(bootstrap, datastore, settings, metrics, progress or Progress(), stopping)) as follower,
-        _calm_collector(),
+        calm_collector(),
     ):
         wait_s = settings.first_wait_s
         while not stopping.is_set() and not follower.finished(until):
@@ -252,7 +254,7 @@ class _Follower:
 
 
 @contextmanager
-def _calm_collector() -> Iterator[None]:
+def calm_collector() -> Iterator[None]:
     """Rare garbage collections: a batch makes many objects, nearly all of which reference counting frees."""
     before = gc.get_threshold()
     gc.collect()

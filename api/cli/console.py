@@ -55,10 +55,10 @@ class Counter:
         self._progress = progress
         self._task = None if progress is None else progress.add_task(what, total=None, note="")
 
-    def update(self, done: int, note: str = "") -> None:
-        """Shows the count and, beside it, a note."""
+    def update(self, done: int, note: str = "", total: int | None = None) -> None:
+        """Shows the count and, beside it, a note; with a total, how much of the bar is full."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, note=note)
+            self._progress.update(self._task, completed=done, note=note, total=total)
 
 
 class Console:

@@ -104,3 +104,43 @@ SELECT h."offset", (extract(epoch FROM h.occurred) * 1000000)::bigint, h.subject
        h.erased_offset
 FROM holdings h
 WHERE h."partition" = %(partition)s AND h.occurred >= %(since)s
+
+-- name: records at
+-- By position, as a rebuild asks: it keeps in memory where everything stands (projections.places).
+SELECT "offset", source, id, subject, body
+FROM timeline
+WHERE "partition" = %(partition)s AND "offset" = ANY(%(offsets)s::bigint[])
+
+-- name: bodies at
+SELECT "offset", body
+FROM timeline
+WHERE "partition" = %(partition)s AND "offset" = ANY(%(offsets)s::bigint[])
+ORDER BY "offset"
+
+-- name: open rows at
+SELECT v."offset", v.known_from, v.subject, v.outcome, v.first_outcome, v.policy_id, v.policy_version, v.basis,
+       v.findings, t.body
+FROM verdicts v
+JOIN timeline t ON t."partition" = v."partition" AND t."offset" = v."offset"
+WHERE v."partition" = %(partition)s AND v."offset" = ANY(%(offsets)s::bigint[]) AND v.known_until IS NULL
+
+-- name: holdings at
+SELECT h."offset", (extract(epoch FROM h.occurred) * 1000000)::bigint, h.subject, h.category, h.purposes, h.told,
+       h.erased_offset
+FROM holdings h
+WHERE h."partition" = %(partition)s AND h."offset" = ANY(%(offsets)s::bigint[])
+
+-- name: places of records
+SELECT "offset", key_hash, fact, subject FROM timeline WHERE "partition" = %(partition)s ORDER BY "offset"
+
+-- name: places of verdicts
+SELECT "offset", (extract(epoch FROM occurred) * 1000000)::bigint, subject, recipient, demand_id
+FROM verdicts
+WHERE "partition" = %(partition)s AND known_from = "offset"
+ORDER BY "offset"
+
+-- name: places of holdings
+SELECT DISTINCT "offset", (extract(epoch FROM occurred) * 1000000)::bigint, subject
+FROM holdings
+WHERE "partition" = %(partition)s
+ORDER BY "offset"

@@ -192,22 +192,27 @@ CREATE TABLE halted (
 );
 
 -- name: indexes for building
--- What the worker asks while it builds; there from the beginning.
+-- There from the beginning: rows arrive in the order of the first two, and few are in the third.
 CREATE UNIQUE INDEX timeline_position ON timeline ("partition", "offset");
-CREATE INDEX timeline_key_hash ON timeline (key_hash);
-CREATE INDEX timeline_facts ON timeline (subject, "offset") WHERE fact;
-CREATE INDEX timeline_reference ON timeline ("partition", "offset") WHERE subject IS NULL;
-CREATE INDEX verdicts_open ON verdicts (subject, occurred) WHERE known_until IS NULL;
-CREATE INDEX verdicts_recipient ON verdicts (recipient, occurred) WHERE known_until IS NULL AND recipient IS NOT NULL;
-CREATE INDEX verdicts_demand ON verdicts (demand_id, occurred) WHERE known_until IS NULL AND demand_id IS NOT NULL;
 CREATE UNIQUE INDEX verdicts_position ON verdicts ("partition", "offset", known_from);
-CREATE INDEX holdings_subject ON holdings (subject, occurred);
+CREATE INDEX timeline_reference ON timeline ("partition", "offset") WHERE subject IS NULL;
+
+-- name: indexes for looking up
+-- What a live worker asks; a rebuild makes them last, unless its memory does not hold where everything stands.
+CREATE INDEX IF NOT EXISTS timeline_key_hash ON timeline (key_hash);
+CREATE INDEX IF NOT EXISTS verdicts_open ON verdicts (subject, occurred) WHERE known_until IS NULL;
+CREATE INDEX IF NOT EXISTS timeline_facts ON timeline (subject, "offset") WHERE fact;
+CREATE INDEX IF NOT EXISTS verdicts_recipient ON verdicts (recipient, occurred)
+    WHERE known_until IS NULL AND recipient IS NOT NULL;
+CREATE INDEX IF NOT EXISTS verdicts_demand ON verdicts (demand_id, occurred)
+    WHERE known_until IS NULL AND demand_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS holdings_subject ON holdings (subject, occurred);
 
 -- name: indexes for reading
 -- What only answers need; a rebuild makes them last.
-CREATE INDEX timeline_log ON timeline (subject, occurred, "offset");
-CREATE INDEX cases_subject ON cases (subject);
-CREATE INDEX withheld_about ON withheld (subject, about_source, about_id);
+CREATE INDEX IF NOT EXISTS timeline_log ON timeline (subject, occurred, "offset");
+CREATE INDEX IF NOT EXISTS cases_subject ON cases (subject);
+CREATE INDEX IF NOT EXISTS withheld_about ON withheld (subject, about_source, about_id);
 
 -- name: row security
 -- Deny by default: a connection that says neither whose data it reads nor that it is an auditor's sees no resident.

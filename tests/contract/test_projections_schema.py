@@ -10,6 +10,7 @@ from psycopg import sql
 
 from ledger.kafka.log import KafkaLog
 from projections import schema
+from projections.building import Building, Purpose
 from projections.schema import Dsns
 from projections.statements import migrations
 from tests.projected import PASSWORDS, VIEWS, append, history, new_schema, project, schema_of
@@ -51,8 +52,9 @@ def catalogue(dsns: Dsns) -> list[list[tuple[Any, ...]]]:
 def test_migrations_give_the_schema_as_it_is_written(fresh_database: str) -> None:
     migrated = new_schema(fresh_database)
     written = schema.dsns_for(fresh_database, PASSWORDS, "written")
-    schema.create_unindexed(written.owner, "written")
-    schema.finish(written.owner)
+    building = Building(written.owner, "written")
+    building.create(Purpose("ledger.events", None, "test"))
+    building.finish()
     for one, other in zip(catalogue(migrated), catalogue(written), strict=True):
         assert one, "the catalogue has something to compare"
         assert one == other
