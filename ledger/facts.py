@@ -24,7 +24,7 @@ from msgspec import UNSET
 from ledger import events as e
 from ledger.codec import instant
 from ledger.policy import Policy
-from ledger.stamps import DAY, FOREVER, Ids, Intervals, Stamp, until
+from ledger.stamps import DAY, FOREVER, Ids, Intervals, Stamp, place, until
 
 
 class Coverage(NamedTuple):
@@ -80,14 +80,15 @@ class Facts:
 
     def fold(self, event: e.Event, offset: int) -> None:
         """Takes in one fact; events that are no facts change nothing."""
-        fold = _FOLDS.get(type(event.data))
+        data = event.data
+        fold = _FOLDS.get(type(data))
         if fold is not None:
-            fold(self, event.data, (instant(event.time), offset))
+            fold(self, data, (instant(event.time), offset))
             self.count += 1
 
     def last_preference(self, channel: str, t: int) -> tuple[int, int, bool] | None:
         """The last preference about a channel: (instant, offset, allowed)."""
-        return _last(self.preferences.get(channel, []), t)
+        return _last(self.preferences.get(channel), t)
 
     def anonymous(self, t: int) -> Stamp | None:
         """The record by which the resident is anonymous at t, if they are."""
@@ -107,10 +108,10 @@ class Facts:
     def told(self, policy: Policy, purpose: str, category: str) -> Stamp | None:
         """The first notice that holds the category and a purpose which this one is within."""
         first: Stamp | None = None
-        for c in policy.category_chain(category):
+        for c in policy.categories[category]:
             told = self._told.get(c)
-            if told:
-                for p in policy.purpose_chain(purpose):
+            if told is not None:
+                for p in policy.purposes[purpose]:
                     stamp = told.get(p)
                     if stamp is not None and (first is None or stamp < first):
                         first = stamp
@@ -134,22 +135,27 @@ class Facts:
         return first
 
     def _fold_notice(self, data: e.NoticeGiven, stamp: Stamp) -> None:
-        insort(self.notices.setdefault((data.categories, data.purposes), []), stamp)
+        place(self.notices, (data.categories, data.purposes), stamp)
         for category in data.categories:
-            told = self._told.setdefault(category, {})
+            told = self._told.get(category)
+            if told is None:
+                told = self._told[category] = {}
             for purpose in data.purposes:
-                if stamp < told.get(purpose, (FOREVER, 0)):
+                first = told.get(purpose)
+                if first is None or stamp < first:
                     told[purpose] = stamp
 
     def _fold_collection(self, data: e.DataCollected, stamp: Stamp) -> None:
-        insort(self.collections.setdefault((data.categories, data.purposes), []), stamp)
+        place(self.collections, (data.categories, data.purposes), stamp)
         for category in data.categories:
-            by_purpose = self.collected.setdefault(category, {})
+            by_purpose = self.collected.get(category)
+            if by_purpose is None:
+                by_purpose = self.collected[category] = {}
             for purpose in data.purposes:
-                insort(by_purpose.setdefault(purpose, []), stamp)
+                place(by_purpose, purpose, stamp)
 
     def _fold_erasure(self, data: e.DataErased, stamp: Stamp) -> None:
-        insort(self.erasures.setdefault(_or_none(data.categories), []), stamp)
+        place(self.erasures, _or_none(data.categories), stamp)
 
     def _fold_consent_given(self, data: e.ConsentGiven, stamp: Stamp) -> None:
         coverage = Coverage(
@@ -163,17 +169,23 @@ class Facts:
 
     def _place_consent(self, consent_id: str, entry: tuple[int, int, Coverage | None, int]) -> None:
         """Each given event is active until it expires or the same consent's next event begins."""
-        line = self._consent_events.setdefault(consent_id, [])
-        at = bisect_left(line, entry[:2], key=_stamp)
+        line = self._consent_events.get(consent_id)
+        if line is None:
+            line = self._consent_events[consent_id] = []
+        at = bisect_left(line, entry[:2], key=_stamp) if line else 0
         line.insert(at, entry)
         for i in (at - 1, at):
-            if i >= 0 and line[i][2] is not None:
+            if i >= 0:
                 t, offset, coverage, expires = line[i]
-                end = min(expires, line[i + 1][0]) if i + 1 < len(line) else expires
-                self.consents.setdefault(coverage, Intervals()).put((t, offset), end)  # type: ignore[arg-type]
+                if coverage is not None:
+                    end = min(expires, line[i + 1][0]) if i + 1 < len(line) else expires
+                    intervals = self.consents.get(coverage)
+                    if intervals is None:
+                        intervals = self.consents[coverage] = Intervals()
+                    intervals.put((t, offset), end)
 
     def _fold_preference(self, data: e.PreferenceSet, stamp: Stamp) -> None:
-        insort(self.preferences.setdefault(data.channel, []), (*stamp, data.allowed))
+        place(self.preferences, data.channel, (*stamp, data.allowed))
 
     def _fold_anonymity_chosen(self, data: e.AnonymityChosen, stamp: Stamp) -> None:
         insort(self.anonymity, (*stamp, True))
@@ -202,7 +214,11 @@ def _stamp(entry: tuple[int, int, Any, int]) -> Stamp:
     return entry[:2]
 
 
-def _last(line: list[tuple[int, int, bool]], t: int) -> tuple[int, int, bool] | None:
+def _last(line: list[tuple[int, int, bool]] | None, t: int) -> tuple[int, int, bool] | None:
+    if not line:
+        return None
+    if line[-1][0] <= t:
+        return line[-1]
     at = bisect_right(line, (t, FOREVER))
     return line[at - 1] if at else None
 
@@ -254,23 +270,26 @@ class Known(Generic[_State]):
             self.clean.fold(event, offset)
 
 
-_GRANTS = (
-    e.NoticeGiven,
-    e.DataCollected,
-    e.ConsentGiven,
-    e.PreferenceSet,
-    e.AnonymityEnded,
-    e.AgreementSigned,
-    e.LegalDemandDecided,
+_GRANTS = frozenset(
+    {
+        e.NoticeGiven,
+        e.DataCollected,
+        e.ConsentGiven,
+        e.PreferenceSet,
+        e.AnonymityEnded,
+        e.AgreementSigned,
+        e.LegalDemandDecided,
+    }
 )
 
 
 def backdated(event: e.Event) -> bool:
     """Whether this is a grant recorded more than 24 hours after the time it claims."""
-    if event.recordedtime is UNSET or not isinstance(event.data, _GRANTS):
+    data = event.data
+    if type(data) not in _GRANTS or event.recordedtime is UNSET:
         return False
-    claimed = event.data.valid_from if isinstance(event.data, e.AgreementSigned) else event.time
-    return instant(event.recordedtime) - instant(claimed) > DAY
+    claimed = data.valid_from if type(data) is e.AgreementSigned else event.time
+    return event.recordedtime != claimed and instant(event.recordedtime) - instant(claimed) > DAY
 
 
 RESIDENT_FACTS = frozenset(_FOLDS)

@@ -6,8 +6,8 @@
 Evidence are offsets in the partition of the judged event, in ascending order, so the same facts give the same bytes.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from heapq import nlargest
 from typing import NamedTuple
 
 from ledger import events as e
@@ -15,7 +15,7 @@ from ledger.facts import Facts
 from ledger.policy import Policy
 from ledger.reasons import reason
 from ledger.rules import Rules
-from ledger.stamps import Stamp, until
+from ledger.stamps import Stamp
 
 HOLDS, VIOLATED, UNKNOWN, CAUTION = "holds", "violated", "unknown", "caution"
 MAX_CANDIDATES = 8
@@ -44,13 +44,31 @@ def finding(
 class Question:
     """One judgement in the making: what is asked of whom, and what has been found so far."""
 
-    __slots__ = ("_found", "_policy_offset", "categories", "facts", "policy", "rules", "t")
+    __slots__ = ("_made", "_merging", "categories", "facts", "policy", "policy_offset", "rules", "t")
 
     def __init__(self, data: e.Data, t: int, policy: Policy, policy_offset: int, facts: Facts, rules: Rules) -> None:
         self.categories: tuple[str, ...] = data.categories  # type: ignore[attr-defined]
         self.t, self.policy, self.facts, self.rules = t, policy, facts, rules
-        self._policy_offset = policy_offset
-        self._found: dict[tuple[str, str, str], tuple[list[str], list[int], list[Candidates], list[str]]] = {}
+        self.policy_offset = policy_offset
+        self._made: list[Finding] = []
+        self._merging: dict[tuple[str, str, str], tuple[list[str], set[int], list[Candidates]]] = {}
+
+    def add(self, made: Finding) -> None:
+        """Adds a finding of which there is one in a verdict."""
+        self._made.append(made)
+
+    def add_all(self, made: Iterable[Finding]) -> None:
+        """Adds findings of which there is one in a verdict."""
+        self._made += made
+
+    def stands(self, rule: str, result: str, code: str) -> None:
+        """Adds a finding that rests on the policy alone, without categories."""
+        asked = (rule, result, code, self.policy_offset)
+        made = self.policy.remembered(asked)
+        if made is None:
+            made = finding(rule, result, code, (), (self.policy_offset,), None)
+            self.policy.remember(asked, made)
+        self._made.append(made)
 
     def find(
         self,
@@ -60,33 +78,32 @@ class Question:
         category: str | None = None,
         evidence: Sequence[Stamp] = (),
         failed: "Candidates | None" = None,
-        statement: str | None = None,
     ) -> None:
         """Adds to the finding of this name: a category, the records that satisfied it, or those that failed."""
         key = (rule, result, code)
-        entry = self._found.get(key)
+        entry = self._merging.get(key)
         if entry is None:
-            entry = self._found[key] = ([], [], [], [])
+            entry = self._merging[key] = ([], {self.policy_offset}, [])
         if category is not None:
             entry[0].append(category)
         for stamp in evidence:
-            entry[1].append(stamp[1])
+            entry[1].add(stamp[1])
         if failed is not None:
             entry[2].append(failed)
-        if statement is not None:
-            entry[3].append(statement)
 
     def findings(self) -> list[Finding]:
-        """Everything found, in one order."""
-        findings = []
-        for (rule, result, code), (categories, evidence, failed, statement) in sorted(self._found.items()):
-            offsets, total = {self._policy_offset, *evidence}, None
+        """Everything found, in one order: by rule, result and code, of which no two are the same."""
+        made = self._made
+        for (rule, result, code), (categories, offsets, failed) in self._merging.items():
+            total = None
             if failed:
                 latest, total = _latest(failed)
                 offsets.update(latest)
-            made = finding(rule, result, code, sorted(set(categories)), sorted(offsets), total)
-            findings.append(made._replace(statement=statement[0]) if statement else made)
-        return findings
+            if len(categories) > 1:
+                categories = sorted(set(categories))
+            made.append(finding(rule, result, code, categories, sorted(offsets), total))
+        made.sort()
+        return made
 
 
 Candidates = dict[tuple[object, ...], tuple[list[Stamp], int]]
@@ -95,14 +112,26 @@ Candidates = dict[tuple[object, ...], tuple[list[Stamp], int]]
 
 def _latest(failed: list[Candidates]) -> tuple[list[int], int]:
     """The offsets of the 8 latest candidates, and how many there are; a group that failed twice counts once."""
-    groups: Candidates = {}
-    for candidates in failed:
-        groups.update(candidates)
-    tails = [stamp for stamps, n in groups.values() for stamp in stamps[max(0, n - MAX_CANDIDATES) : n]]
-    return [offset for _, offset in nlargest(MAX_CANDIDATES, tails)], sum(n for _, n in groups.values())
+    groups = failed[0]
+    if len(failed) > 1:
+        groups = dict(groups)
+        for candidates in failed:
+            groups.update(candidates)
+    tails: list[Stamp] = []
+    total = 0
+    for stamps, n in groups.values():
+        total += n
+        tails += stamps[max(0, n - MAX_CANDIDATES) : n]
+    tails.sort(reverse=True)
+    return [offset for _, offset in tails[:MAX_CANDIDATES]], total
 
 
 def first_between(stamps: list[Stamp], after: int, t: int) -> Stamp | None:
-    """The first stamp with after <= instant <= t."""
-    at = until(stamps, after - 1)
-    return stamps[at] if at < len(stamps) and stamps[at][0] <= t else None
+    """The first stamp with after <= instant <= t, of some."""
+    first = stamps[0]
+    if first[0] < after:
+        at = bisect_left(stamps, (after, -1))
+        if at == len(stamps):
+            return None
+        first = stamps[at]
+    return first if first[0] <= t else None

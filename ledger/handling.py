@@ -9,58 +9,69 @@ from msgspec import UNSET
 
 from ledger import events as e
 from ledger.facts import Coverage
-from ledger.findings import CAUTION, HOLDS, UNKNOWN, VIOLATED, Candidates, Question, first_between
+from ledger.findings import CAUTION, HOLDS, UNKNOWN, VIOLATED, Candidates, Question, finding, first_between
 from ledger.stamps import Stamp, until
 
 SHARE = "share"
 """The operation of every share."""
 
 
-def judge_handling(q: Question, data: e.Data) -> None:
+def judge_handling(q: Question, data: e.DataUsed | e.DataShared) -> None:
     """Adds what the rules find about a use or a share."""
-    assert isinstance(data, e.DataUsed | e.DataShared)
-    basis = data.basis
-    lawful = isinstance(basis, e.ByLaw) and basis.legal_basis in q.policy.legal_bases and basis.citation != ""
+    basis, lawful = data.basis, False
     operation = data.operation if isinstance(data, e.DataUsed) else SHARE
-    for category in data.categories:
-        if isinstance(basis, e.ByLaw):
-            result, code = (HOLDS, "law") if lawful else (VIOLATED, "unknown-legal-basis")
-            q.find("purpose-limitation", result, code, category)
-        else:
+    if isinstance(basis, e.ByLaw):
+        lawful = basis.legal_basis in q.policy.legal_bases and basis.citation != ""
+        result, code = (HOLDS, "law") if lawful else (VIOLATED, "unknown-legal-basis")
+        q.add(finding("purpose-limitation", result, code, sorted(set(data.categories)), (q.policy_offset,), None))
+    else:
+        for category in data.categories:
             _purpose_limitation(q, data.purpose, category, operation)
     if isinstance(data, e.DataUsed):
-        _communication_preference(q, data)
+        if data.channel is not UNSET:
+            _communication_preference(q, data.channel)
     else:
         _share(q, data, lawful)
     if lawful:
         assert isinstance(basis, e.ByLaw)
         _legal_demand(q, basis, data.recipient if isinstance(data, e.DataShared) else None)
-    chosen = q.facts.anonymous(q.t)
-    if chosen is not None:
-        for category in data.categories:
-            if q.policy.identifies(category):
-                q.find("anonymity", CAUTION, "identified-while-anonymous", category, [chosen])
-    _accuracy(q)
+    if q.facts.anonymity:
+        _anonymity(q)
+    if q.facts.contests:
+        _accuracy(q)
 
 
 def _purpose_limitation(q: Question, purpose: str, category: str, operation: str) -> None:
     """Steps 2 to 9 for one category; the first that fits."""
-    policy, known = q.policy, q.policy.knows_purpose(purpose)
-    after = q.facts.erased_until(policy, category, q.t) + 1
-    collected = [by for c in policy.category_chain(category) if (by := q.facts.collected.get(c))]
-    within = [(p, by[p]) for by in collected for p in policy.purpose_chain(purpose) if p in by]
+    policy, facts = q.policy, q.facts
+    after = facts.erased_until(policy, category, q.t) + 1 if facts.erasures else 0
+    chain, known = policy.purposes[purpose], purpose in policy.purposes
+    collected, within = [], []
+    for c in policy.categories[category]:
+        by = facts.collected.get(c)
+        if by is not None:
+            collected.append(by)
+            for p in chain:
+                stamps = by.get(p)
+                if stamps is not None:
+                    within.append((p, stamps))
     stated = _first_stated(q, category, after, within) if known and within else None
     if stated is not None:
         q.find("purpose-limitation", HOLDS, "stated-purpose", category, stated)
         return
-    consistent = [(p, stamps) for by in collected for p, stamps in by.items() if policy.consistent(purpose, p)]
-    stated = _first_stated(q, category, after, consistent) if known and consistent else None
+    consistent = []
+    if known:
+        for by in collected:
+            for p, stamps in by.items():
+                if policy.consistent(purpose, p):
+                    consistent.append((p, stamps))
+    stated = _first_stated(q, category, after, consistent) if consistent else None
     if stated is not None:
         q.find("purpose-limitation", HOLDS, "consistent-purpose", category, stated)
         return
-    consent = q.facts.consent(policy, purpose, category, operation, q.t)
+    consent = facts.consent(policy, purpose, category, operation, q.t) if facts.consents else None
     if consent is not None:
-        q.find("purpose-limitation", HOLDS, "consent", category, [consent])
+        q.find("purpose-limitation", HOLDS, "consent", category, (consent,))
         return
     if not known:
         result, code = VIOLATED, "unknown-purpose"
@@ -70,11 +81,7 @@ def _purpose_limitation(q: Question, purpose: str, category: str, operation: str
         result, code = VIOLATED, "purpose-not-told"
     else:
         result, code = VIOLATED, "purpose-not-stated"
-    failed = _failed_consents(q, lambda c: c.covers(policy, purpose, category, operation))
-    for key, stamps in q.facts.collections.items():
-        if policy.has(key[0], category) and (n := until(stamps, q.t)):
-            failed["collection", *key] = (stamps, n)
-    q.find("purpose-limitation", result, code, category, failed=failed)
+    q.find("purpose-limitation", result, code, category, failed=_failed_handling(q, purpose, category, operation))
 
 
 def _first_stated(
@@ -85,10 +92,21 @@ def _first_stated(
     for purpose, stamps in declared:
         notice = q.facts.told(q.policy, purpose, category)
         if notice is not None:
-            collection = first_between(stamps, max(after, notice[0]), q.t)
+            told = notice[0]
+            collection = first_between(stamps, told if told > after else after, q.t)
             if collection is not None and (first is None or (collection, notice) < first):
                 first = (collection, notice)
     return first
+
+
+def _failed_handling(q: Question, purpose: str, category: str, operation: str) -> Candidates:
+    """The consents that once covered this, and the collections of the category, by t."""
+    policy, t = q.policy, q.t
+    failed = _failed_consents(q, lambda c: c.covers(policy, purpose, category, operation))
+    for key, stamps in q.facts.collections.items():
+        if policy.has(key[0], category) and (n := until(stamps, t)):
+            failed[key] = (stamps, n)
+    return failed
 
 
 def _failed_consents(q: Question, matches: Callable[[Coverage], bool]) -> Candidates:
@@ -96,33 +114,33 @@ def _failed_consents(q: Question, matches: Callable[[Coverage], bool]) -> Candid
     failed: Candidates = {}
     for coverage, intervals in q.facts.consents.items():
         if matches(coverage) and (n := until(intervals.starts, q.t)):
-            failed["consent", *coverage] = (intervals.starts, n)
+            failed[coverage] = (intervals.starts, n)  # of four parts, so never the name of a group of collections
     return failed
 
 
-def _communication_preference(q: Question, data: e.DataUsed) -> None:
-    channel = None if data.channel is UNSET else q.policy.channels.get(data.channel)
+def _communication_preference(q: Question, name: str) -> None:
+    channel = q.policy.channels.get(name)
     if channel is None or not channel.requires_preference:
         return
-    assert data.channel is not UNSET
-    last = q.facts.last_preference(data.channel, q.t)
-    cited = [last[:2]] if last else []
+    last = q.facts.last_preference(name, q.t)
+    offsets = {q.policy_offset} if last is None else {q.policy_offset, last[1]}
     if last is not None and last[2]:
-        q.find("communication-preference", HOLDS, "preferred", evidence=cited, statement=channel.statement)
+        made = finding("communication-preference", HOLDS, "preferred", (), sorted(offsets), None)
     else:
         code = "notification-not-preferred"
-        q.find("communication-preference", VIOLATED, code, evidence=cited, statement=channel.statement)
+        made = finding("communication-preference", VIOLATED, code, (), sorted(offsets), None)
+    q.add(made._replace(statement=channel.statement))
 
 
 def _share(q: Question, data: e.DataShared, lawful: bool) -> None:
-    described = q.policy.recipients.get(data.recipient_kind)
     if lawful:
-        q.find("recipient", HOLDS, "law")
+        q.stands("recipient", HOLDS, "law")
         return
+    described = q.policy.recipients.get(data.recipient_kind)
     if data.recipient_kind == "social-provider" or data.recipient in q.policy.providers:
-        q.find("social-provider", VIOLATED, "shared-with-social-provider")
+        q.stands("social-provider", VIOLATED, "shared-with-social-provider")
     if described is not None:
-        q.find("recipient", HOLDS, "described")
+        q.stands("recipient", HOLDS, "described")
     else:
         _recipient_consent(q, data)
     if described is not None and described.requires_agreement:
@@ -163,12 +181,12 @@ def _safeguards(q: Question, data: e.DataShared) -> None:
 
 def _legal_demand(q: Question, basis: e.ByLaw, recipient: str | None) -> None:
     if not q.policy.legal_bases[basis.legal_basis].requires_decision:
-        q.find("legal-demand", CAUTION, "claimed-only")
+        q.stands("legal-demand", CAUTION, "claimed-only")
         return
     demand_id = None if basis.demand_id is UNSET else basis.demand_id
     found = q.rules.decision(demand_id, basis.legal_basis, recipient, q.t) if demand_id is not None else None
     if found is None:
-        q.find("legal-demand", UNKNOWN, "undecided-demand")
+        q.stands("legal-demand", UNKNOWN, "undecided-demand")
         return
     decision, cited = found[2], [found[:2]]
     exempt = [c for c in q.categories if q.policy.overlaps(c, decision.exempt_categories)]
@@ -179,6 +197,14 @@ def _legal_demand(q: Question, basis: e.ByLaw, recipient: str | None) -> None:
             q.find("legal-demand", VIOLATED, "exempt-from-disclosure", category, cited)
     else:
         q.find("legal-demand", HOLDS, "disclosure-decided", evidence=cited)
+
+
+def _anonymity(q: Question) -> None:
+    chosen = q.facts.anonymous(q.t)
+    if chosen is not None:
+        for category in q.categories:
+            if q.policy.identifies(category):
+                q.find("anonymity", CAUTION, "identified-while-anonymous", category, [chosen])
 
 
 def _accuracy(q: Question) -> None:

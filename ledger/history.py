@@ -16,7 +16,6 @@ Repeats are dropped by the caller; `judge_history` does it itself.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -34,25 +33,41 @@ from ledger.rules import Rules
 from ledger.verdict import Verdict, judge, with_cautions
 
 
-@dataclass(slots=True, eq=False)
 class Row:
-    """One verdict about the event at `offset`, for positions `known_from` <= K < `known_until` (None: still)."""
+    """One verdict about the event at `offset`, for positions `known_from` <= K < `known_until` (None: still).
 
-    offset: int
-    known_from: int
-    known_until: int | None
-    event: e.Event
-    first_outcome: str
-    verdict: Verdict
-    instant: int = field(init=False)
-    """When the judged event happened."""
+    `instant` is when the judged event happened.
+    """
 
-    def __post_init__(self) -> None:
-        self.instant = instant(self.event.time)
+    __slots__ = ("event", "first_outcome", "instant", "known_from", "known_until", "offset", "verdict")
+
+    def __init__(
+        self,
+        offset: int,
+        known_from: int,
+        known_until: int | None,
+        event: e.Event,
+        first_outcome: str,
+        verdict: Verdict,
+    ) -> None:
+        self.offset, self.known_from, self.known_until = offset, known_from, known_until
+        self.event, self.first_outcome, self.verdict = event, first_outcome, verdict
+        self.instant = instant(event.time)
 
 
 def _order(row: Row) -> tuple[int, int]:
     return (row.instant, row.offset)
+
+
+def _place(judged: list[Row], row: Row) -> None:
+    """Enters a row where it belongs, which mostly is at the end."""
+    if judged and _order(judged[-1]) > _order(row):
+        insort(judged, row, key=_order)
+    else:
+        judged.append(row)
+
+
+_JUDGED = frozenset(e.KINDS[kind].__annotations__["data"] for kind in e.JUDGED)
 
 
 class Resident:
@@ -92,17 +107,20 @@ class PartitionHistory:
     def restore_judged(self, row: Row) -> None:
         """Takes in an open row known before, so that a late fact can re-judge its event."""
         assert event_subject(row.event) is not None
-        insort(self.resident(str(row.event.subject)).judged, row, key=_order)
+        _place(self.resident(str(row.event.subject)).judged, row)
 
     def since(self, event: e.Event) -> int | None:
         """From which instant on this event can change verdicts; None when it is no fact."""
         data = event.data
-        if isinstance(data, e.PolicyPublished):
-            return instant(data.effective_from)
-        if isinstance(data, e.AgreementSigned):
-            return instant(data.valid_from)
-        if isinstance(data, e.AgreementEnded | e.LegalDemandDecided) or type(data) in RESIDENT_FACTS:
+        if type(data) in RESIDENT_FACTS:
             return instant(event.time)
+        if event.subject is UNSET:
+            if isinstance(data, e.PolicyPublished):
+                return instant(data.effective_from)
+            if isinstance(data, e.AgreementSigned):
+                return instant(data.valid_from)
+            if isinstance(data, e.AgreementEnded | e.LegalDemandDecided):
+                return instant(event.time)
         return None
 
     def touches(self, event: e.Event) -> tuple[str, tuple[str, ...]] | None:
@@ -121,24 +139,26 @@ class PartitionHistory:
     def apply(self, offset: int, event: e.Event) -> list[Row]:
         """Takes in one new event: rows it closes (`known_until` set) and rows it opens, in that order for each."""
         changed: list[Row] = []
-        since = self.since(event)
-        subject = event_subject(event)
-        if subject is None:
+        subject = event.subject
+        if subject is UNSET:
+            since = self.since(event)
             if since is not None:
                 self.rules.fold(event, offset)
                 changed += self._rejudge_partition(offset, event, since)
             return changed
         resident = self.resident(subject)
-        if since is not None:
+        kind = type(event.data)
+        if kind in RESIDENT_FACTS:
             resident.facts.fold(event, offset)
+            since = instant(event.time)
             if resident.judged and resident.judged[-1].instant >= since:
                 at = bisect_left(resident.judged, (since, -1), key=_order)
                 for i in range(at, len(resident.judged)):
                     changed += self._rejudge(resident, i, offset)
-        if event.kind in e.JUDGED:
+        if kind in _JUDGED:
             verdict = self.assess(event, resident, None)
             row = Row(offset, offset, None, event, verdict.outcome, verdict)
-            insort(resident.judged, row, key=_order)
+            _place(resident.judged, row)
             changed.append(row)
         return changed
 
@@ -165,6 +185,8 @@ class PartitionHistory:
         """The verdict by what is known now, with the cautions that outcomes alone decide; changes nothing."""
         facts, rules = resident.facts, self.rules
         verdict = judge(event, facts.full, rules.full)
+        if first_outcome is None and facts.clean is facts.full and rules.clean is rules.full:
+            return verdict
         cautions = []
         if (facts.differ or rules.differ) and judge(event, facts.clean, rules.clean).outcome != verdict.outcome:
             cautions.append("backdated")

@@ -16,6 +16,7 @@ An id unknown to the policy is within itself only. No I/O but for reading the po
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ from ledger.events import PolicyPublished
 
 MY_SAN_JOSE = "my-san-jose-2018-04-18.json"
 _CACHE_LIMIT = 100_000
+_MEMO_LIMIT = 4_096
 
 
 def my_san_jose() -> PolicyPublished:
@@ -126,9 +128,15 @@ def _in_cycle(item: str, parents: Mapping[str, str | None]) -> bool:
     return False  # leads into a cycle that it is not part of: the members are named
 
 
-def _chains(parents: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
-    """Every id with itself and its ancestors, nearest first."""
-    chains = {}
+class Chains(dict[str, tuple[str, ...]]):
+    """Every id of a tree with itself and its ancestors, nearest first; an id that is not in the tree alone."""
+
+    def __missing__(self, item: str) -> tuple[str, ...]:
+        return (item,)
+
+
+def _chains(parents: Mapping[str, str | None]) -> Chains:
+    chains = Chains()
     for item in parents:
         chain, at = [item], parents[item]
         while at is not None:
@@ -145,52 +153,49 @@ class Policy:
         self.data = data
         self.version = data.version
         self.policy_id = data.policy_id
+        self.name = (data.policy_id, data.version)
         self.identifying = {c.id: c.identifying for c in data.categories}
         self.channels = data.channels
         self.recipients = {r.kind: r for r in data.recipients}
         self.legal_bases = {b.id: b for b in data.legal_bases}
         self.providers = data.social_login.providers
-        self._purposes = _chains({p.id: p.parent for p in data.purposes})
-        self._categories = _chains({c.id: c.parent for c in data.categories})
+        self.purposes = _chains({p.id: p.parent for p in data.purposes})
+        self.categories = _chains({c.id: c.parent for c in data.categories})
         self._operations = _chains({o.id: o.parent for o in data.operations})
         self._necessary = {p.id: p.categories for p in data.purposes}
         self._has: dict[tuple[tuple[str, ...], str], bool] = {}
+        self._memo: dict[object, Any] = {}
         self._consistent: dict[tuple[str, str], bool] = {}
 
     def knows_purpose(self, purpose: str) -> bool:
         """Whether the policy has this purpose."""
-        return purpose in self._purposes
+        return purpose in self.purposes
 
     def knows_category(self, category: str) -> bool:
         """Whether the policy has this category."""
-        return category in self._categories
-
-    def purpose_chain(self, purpose: str) -> tuple[str, ...]:
-        """The purpose and its ancestors, nearest first; an unknown one alone."""
-        return self._purposes.get(purpose) or (purpose,)
-
-    def category_chain(self, category: str) -> tuple[str, ...]:
-        """The category and its ancestors, nearest first; an unknown one alone."""
-        return self._categories.get(category) or (category,)
+        return category in self.categories
 
     def within_purpose(self, p: str, q: str) -> bool:
         """within(p, q): p is q or a descendant of q."""
-        return q in self._purposes.get(p, (p,))
+        return q in self.purposes[p]
 
     def within_any_purpose(self, p: str, purposes: Sequence[str]) -> bool:
         """Whether p is within one of the purposes."""
-        return any(q in purposes for q in self._purposes.get(p) or (p,))
+        for q in self.purposes[p]:  # noqa: SIM110 - a generator costs more than the rest of it
+            if q in purposes:
+                return True
+        return False
 
     def within_operation(self, operation: str, operations: Sequence[str]) -> bool:
         """Whether the operation is within one of these."""
-        return any(o in operations for o in self._operations.get(operation, (operation,)))
+        return any(o in operations for o in self._operations[operation])
 
     def has(self, categories: tuple[str, ...], category: str) -> bool:
         """Whether the list *has* the category: it is within one of its items."""
         key = (categories, category)
         answer = self._has.get(key)
         if answer is None:
-            answer = any(c in categories for c in self._categories.get(category, (category,)))
+            answer = any(c in categories for c in self.categories[category])
             if len(self._has) >= _CACHE_LIMIT:
                 self._has.clear()
             self._has[key] = answer
@@ -198,8 +203,8 @@ class Policy:
 
     def overlaps(self, category: str, categories: Sequence[str]) -> bool:
         """Whether the category overlaps one of these: either is within the other."""
-        up = self._categories.get(category, (category,))
-        return any(c in up or category in self._categories.get(c, (c,)) for c in categories)
+        up = self.categories[category]
+        return any(c in up or category in self.categories[c] for c in categories)
 
     def consistent(self, p: str, q: str) -> bool:
         """consistent(p, q): some pair has within(p, pair.purpose) and within(q, pair.with)."""
@@ -214,10 +219,23 @@ class Policy:
             self._consistent[p, q] = answer
         return answer
 
+    def remembered(self, asked: object) -> Any:
+        """What `remember` was told about this; None when that was nothing, or is forgotten."""
+        return self._memo.get(asked)
+
+    def remember(self, asked: object, answer: Any) -> None:
+        """Keeps an answer that follows from this policy and from what is asked alone."""
+        if len(self._memo) >= _MEMO_LIMIT:
+            self._memo.clear()
+        self._memo[asked] = answer
+
+    def __deepcopy__(self, memo: object) -> "Policy":
+        return self  # nothing in it changes, but for caches
+
     def necessary(self, purpose: str) -> tuple[str, ...]:
         """The categories necessary for a purpose: its own list, or its nearest ancestor's; none when unknown."""
-        for p in self._purposes.get(purpose, ()):
-            categories = self._necessary[p]
+        for p in self.purposes[purpose]:
+            categories = self._necessary.get(p)
             if categories is not None:
                 return categories
         return ()

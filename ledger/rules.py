@@ -59,8 +59,11 @@ class Rules:
 
     def policy_at(self, t: int) -> tuple[int, int, Policy] | None:
         """The policy in force at t, as (effective_from, offset, policy)."""
-        at = bisect_right(self._policies, (t, FOREVER), key=lambda known: known[:2])
-        return self._policies[at - 1] if at else None
+        policies = self._policies
+        if policies and policies[-1][0] <= t:
+            return policies[-1]
+        at = bisect_right(policies, (t, FOREVER), key=lambda known: known[:2])
+        return policies[at - 1] if at else None
 
     def agreements(self, recipient: str) -> list[Agreement]:
         """Every agreement ever signed with the recipient, by when it begins."""

@@ -9,7 +9,9 @@ stamps are what facts are made of, because every question is "as of instant t", 
 ((10, 1), (15, 2), None)
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Hashable
+from typing import Any, TypeVar
 
 Stamp = tuple[int, int]
 """(instant, offset) of a record."""
@@ -31,6 +33,11 @@ class Intervals:
 
     def put(self, start: Stamp, end: int) -> None:
         """Enters a span, or moves the end of the one with this start."""
+        if not self.starts or self.starts[-1] < start:  # as nearly always: in order
+            self.starts.append(start)
+            self._ends.append(end)
+            self._reach.append(max(end, self._reach[-1]) if self._reach else end)
+            return
         at = bisect_left(self.starts, start)
         if at < len(self.starts) and self.starts[at] == start:
             self._ends[at] = end
@@ -53,4 +60,20 @@ class Intervals:
 
 def until(stamps: list[Stamp], t: int) -> int:
     """How many stamps have an instant <= t."""
+    if stamps and stamps[-1][0] <= t:
+        return len(stamps)
     return bisect_right(stamps, (t, FOREVER))
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def place(lines: dict[_Key, list[Any]], key: _Key, entry: Any) -> None:
+    """Enters a stamp, or what begins with one, into the sorted line of this name; most come in order."""
+    line = lines.get(key)
+    if line is None:
+        lines[key] = [entry]
+    elif line[-1] < entry:
+        line.append(entry)
+    else:
+        insort(line, entry)

@@ -43,12 +43,13 @@ def judge(event: e.Event, facts: Facts, rules: Rules) -> Verdict:
     if in_force is None:
         return _verdict([finding("policy-in-force", UNKNOWN, "no-policy-in-force", (), (), 0)], None)
     _, policy_offset, policy = in_force
-    question = Question(event.data, t, policy, policy_offset, facts, rules)
-    question.find("policy-in-force", HOLDS, policy.version)
-    if isinstance(event.data, e.DataCollected):
-        judge_collection(question, event.data)
+    data = event.data
+    question = Question(data, t, policy, policy_offset, facts, rules)
+    question.stands("policy-in-force", HOLDS, policy.version)
+    if isinstance(data, e.DataCollected):
+        judge_collection(question, data)
     else:
-        judge_handling(question, event.data)
+        judge_handling(question, data)
     return _verdict(question.findings(), policy)
 
 
@@ -62,7 +63,15 @@ def with_cautions(verdict: Verdict, codes: Iterable[str]) -> Verdict:
 
 
 def _verdict(findings: list[Finding], policy: Policy | None) -> Verdict:
-    results = {f.result for f in findings}
-    outcome = INCONSISTENT if VIOLATED in results else UNDETERMINED if UNKNOWN in results else CONSISTENT
-    basis = tuple(f.code for f in findings if f.rule == "purpose-limitation" and f.result == HOLDS)
-    return Verdict(outcome, tuple(findings), basis, (policy.policy_id, policy.version) if policy else None)
+    violated = unknown = False
+    basis: list[str] = []
+    for rule, result, code, *_ in findings:
+        if result == HOLDS:
+            if rule == "purpose-limitation":
+                basis.append(code)
+        elif result == VIOLATED:
+            violated = True
+        elif result == UNKNOWN:
+            unknown = True
+    outcome = INCONSISTENT if violated else UNDETERMINED if unknown else CONSISTENT
+    return Verdict(outcome, tuple(findings), tuple(basis), None if policy is None else policy.name)
