@@ -22,7 +22,9 @@ SELECT "partition", "offset", code, since FROM halted ORDER BY "partition"
 
 -- name: log page
 -- Newest first, from before (before, before_offset) on: the last entry of the page that came before. With it how far the
--- view reaches, and whether any law holds back, or held, something from the reader; one row at least.
+-- view reaches, and whether any law holds back, or held, something from the reader; one row at least. The latest verdict
+-- is the one that is open: asked for as `known_until IS NULL`, while its statistics are old the planner may fetch all of
+-- a resident's open verdicts for it.
 SELECT asked.reached, asked.withholds, e.*
 FROM (
     SELECT set_config('ledger.subject', %(eyes)s, true) IS NOT NULL AS seen,
@@ -34,10 +36,14 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS asked
 LEFT JOIN LATERAL (
-    SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome,
-           v.first_outcome
+    SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome, v.first_outcome
     FROM timeline t
-    LEFT JOIN verdicts v ON v."partition" = t."partition" AND v."offset" = t."offset" AND v.known_until IS NULL
+    LEFT JOIN LATERAL (
+        SELECT outcome, first_outcome FROM verdicts
+        WHERE "partition" = t."partition" AND "offset" = t."offset"
+        ORDER BY known_from DESC
+        LIMIT 1
+    ) AS v ON true
     WHERE asked.seen
       AND t.subject = %(subject)s
       AND (t.occurred, t."offset") < (%(before)s::timestamptz, %(before_offset)s::bigint)
@@ -58,10 +64,14 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS asked
 LEFT JOIN LATERAL (
-    SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome,
-           v.first_outcome
+    SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome, v.first_outcome
     FROM timeline t
-    LEFT JOIN verdicts v ON v."partition" = t."partition" AND v."offset" = t."offset" AND v.known_until IS NULL
+    LEFT JOIN LATERAL (
+        SELECT outcome, first_outcome FROM verdicts
+        WHERE "partition" = t."partition" AND "offset" = t."offset"
+        ORDER BY known_from DESC
+        LIMIT 1
+    ) AS v ON true
     WHERE asked.seen
       AND t.subject = %(subject)s
       AND (t.occurred, t."offset") < (%(before)s::timestamptz, %(before_offset)s::bigint)
