@@ -16,7 +16,7 @@ import asyncio
 import re
 import select
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -244,9 +244,13 @@ class View:
             raise NotYet("the view has not reached this position yet: ask again")
         return found
 
-    async def verdict_history(self, position: Position) -> list[rows.Verdict]:
-        """Every verdict that the event has had, in order."""
-        return await self._ask("verdict history", position._asdict(), _verdict)
+    async def verdict_history(self, position: Position, since: int, limit: int) -> list[rows.Verdict]:
+        """The verdicts that the event has had, in order: up to `limit` of those known from offset `since` on."""
+        return await self._ask("verdict history", {**position._asdict(), "since": since, "limit": limit}, _verdict)
+
+    async def records_at(self, partition: int, offsets: Sequence[int]) -> list[rows.Record]:
+        """The records at these offsets that count and may be seen, in order."""
+        return await self._ask("records at", {"partition": partition, "offsets": list(offsets)}, _record)
 
     async def consents(self, subject: str) -> list[rows.Consent]:
         """A resident's consents."""

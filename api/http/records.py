@@ -39,7 +39,7 @@ from projections.rows import Record, Stated
 
 RECORD_TYPE = "application/cloudevents+json"
 _OPEN_TO_RESIDENTS = "policy.published"  # anyone may read it at /v1/policies
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     304: {"description": "the reader has it already; a read too"},
     401: {"description": "no or bad token"},
     403: {"description": "scope, or someone else's"},
@@ -55,7 +55,7 @@ router = APIRouter()
     "/v1/records",
     summary="Find a record by source and id",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described("source", "id", required=True),
 )
 async def find_record(request: Request) -> Response:
@@ -87,7 +87,7 @@ async def find_record(request: Request) -> Response:
     "/v1/records/{position}",
     summary="One record, byte for byte",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described(),
 )
 async def get_record(request: Request, position: str) -> Response:
@@ -109,7 +109,7 @@ async def get_record(request: Request, position: str) -> Response:
     "/v1/records/{position}/verdict",
     summary="Was it consistent with a stated purpose?",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described("known_at"),
 )
 async def get_verdict(request: Request, position: str) -> Response:
@@ -136,7 +136,10 @@ async def get_verdict(request: Request, position: str) -> Response:
     if stated.verdict is None:
         return none_such("not-recorded-then")
     known_at = stated.reached - 1 if asked is None else asked.offset
-    shown = stated.verdict._replace(findings=held.uncited(stated.verdict.findings)).json(known_at)
+    verdict = stated.verdict._replace(findings=held.uncited(stated.verdict.findings))
+    if held.at(verdict.known_until) is not None:
+        verdict = verdict._replace(known_until=None)  # the place of what is held back is not told
+    shown = verdict.json(known_at)
     body = orjson.dumps(shown)
     headers = complete_through(at.partition, stated.reached)
     if asked is not None:

@@ -94,6 +94,12 @@ SELECT t."partition", t."offset", t.subject, t.kind, t.source, t.id, t.occurred,
 FROM timeline t
 WHERE t."partition" = %(partition)s AND t."offset" = %(offset)s
 
+-- name: records at
+SELECT t."partition", t."offset", t.subject, t.kind, t.source, t.id, t.occurred, t.body
+FROM timeline t
+WHERE t."partition" = %(partition)s AND t."offset" = ANY(%(offsets)s::bigint[])
+ORDER BY t."offset"
+
 -- name: repeat
 SELECT first_offset, conflict, body FROM repeats WHERE "partition" = %(partition)s AND "offset" = %(offset)s
 
@@ -129,8 +135,9 @@ SELECT v."partition", v."offset", v.known_from, v.known_until, v.subject, v.sour
        v.first_outcome, v.policy_id, v.policy_version, v.basis, v.findings, t.body
 FROM verdicts v
 JOIN timeline t ON t."partition" = v."partition" AND t."offset" = v."offset"
-WHERE v."partition" = %(partition)s AND v."offset" = %(offset)s
+WHERE v."partition" = %(partition)s AND v."offset" = %(offset)s AND v.known_from >= %(since)s
 ORDER BY v.known_from
+LIMIT %(limit)s
 
 -- name: consents
 SELECT consent_id, "partition", state, since, since_offset, given_offset, source, purposes, categories, operations,
