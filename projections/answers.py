@@ -211,6 +211,10 @@ class View:
         """Whether anything is recorded about this resident."""
         return bool(await self._one("known", {"subject": subject}, bool))
 
+    async def unknown(self, subjects: Sequence[str]) -> list[str]:
+        """Those of these residents of whom nothing is recorded."""
+        return await self._ask("unknown", {"subjects": list(subjects)}, str)
+
     async def record(self, position: Position) -> rows.Record | None:
         """The record at a position that counts; None when there is none that may be seen."""
         return await self._one("record", position._asdict(), _record)

@@ -28,6 +28,7 @@ from api.cli import (
     emit,
     erase,
     evidence,
+    export,
     history,
     judge,
     operator,
@@ -142,6 +143,7 @@ app.command()(demo.demo)
 app.command()(emit.emit)
 app.command()(ask.ask)
 app.command()(history.history)
+app.command()(export.export)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
 app.command()(judge.judge)

@@ -89,6 +89,10 @@ ORDER BY e.occurred DESC, e."offset" DESC
 -- name: known
 SELECT EXISTS (SELECT FROM timeline WHERE subject = %(subject)s)
 
+-- name: unknown
+SELECT s.subject FROM unnest(%(subjects)s::text[]) AS s (subject)
+WHERE NOT EXISTS (SELECT FROM timeline t WHERE t.subject = s.subject)
+
 -- name: record
 SELECT t."partition", t."offset", t.subject, t.kind, t.source, t.id, t.occurred, t.body
 FROM timeline t

@@ -7,6 +7,7 @@ import pytest
 
 from ledger import codec
 from tests.answering import (
+    TOLD,
     AnsweringLedger,
     a_policy,
     collection,
@@ -16,7 +17,7 @@ from tests.answering import (
     use,
     withholding,
 )
-from tests.door import consent, event
+from tests.door import event
 
 DAY_US = 86_400_000_000
 
@@ -34,6 +35,21 @@ def history(ledger: AnsweringLedger, position: str, token: str, **query: str) ->
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
     return found
+
+
+def often_judged(ledger: AnsweringLedger, subject: str) -> str:
+    """A use whose verdict four later records change: a collection, a notice, a contest and its end."""
+    contest = {"contest_id": f"k-{subject}", "categories": ["email"]}
+    contested = event("data.contested", subject=subject, time=TOLD, data={**contest, "claim": "it is not mine"})
+    resolved = {"contest_id": contest["contest_id"], "outcome": "rejected"}
+    positions = ledger.record(
+        use(subject),
+        collection(subject),
+        notice(subject),
+        contested,
+        event("contest.resolved", source="/legal", subject=subject, time=TOLD, data=resolved),
+    )
+    return positions[0]
 
 
 def codes(findings: list[dict[str, Any]]) -> list[str]:
@@ -70,11 +86,9 @@ def test_each_verdict_says_from_when_to_when_it_was_the_answer_and_which_record_
 
 def test_each_verdict_of_the_history_is_the_one_that_known_at_gives(ledger: AnsweringLedger) -> None:
     subject = new_resident()
-    [position] = ledger.record(use(subject, "4.7"))
-    for number in range(3):
-        ledger.record(consent(f"c{number}-{subject}", subject=subject, time="2026-03-01T12:00:00Z"))
+    position = often_judged(ledger, subject)
     verdicts = history(ledger, position, ledger.auditor)["verdicts"]
-    assert len(verdicts) > 2
+    assert len(verdicts) == 5
     for verdict in verdicts:
         then = ledger.get(f"/v1/records/{position}/verdict", ledger.auditor, known_at=verdict["known_from"]).json()
         assert {name: then[name] for name in ("outcome", "first_outcome", "basis", "findings", "policy")} == {
@@ -85,10 +99,9 @@ def test_each_verdict_of_the_history_is_the_one_that_known_at_gives(ledger: Answ
 
 def test_pages_of_a_history_are_the_whole_of_it(ledger: AnsweringLedger) -> None:
     subject = new_resident()
-    [position] = ledger.record(use(subject, "4.7"))
-    ledger.record(*(consent(f"p{n}-{subject}", subject=subject, time="2026-03-01T12:00:00Z") for n in range(5)))
+    position = often_judged(ledger, subject)
     whole = history(ledger, position, ledger.auditor, limit="500")["verdicts"]
-    assert len(whole) >= 3
+    assert len(whole) == 5
     for limit in range(1, len(whole) + 1):
         pages: list[dict[str, Any]] = []
         path = f"/v1/records/{position}/history?limit={limit}"
