@@ -12,14 +12,16 @@ from psycopg.rows import tuple_row
 
 from benchmarks.report import Figure
 from ledger.log import Position
-from projections.answers import Answers, Filters
+from projections.answers import Answers
 
 BARE_VERDICT = """
-SELECT known_from, known_until, outcome, first_outcome, basis, findings FROM verdicts
-WHERE "partition" = %s AND "offset" = %s AND known_until IS NULL
+SELECT v."partition", v."offset", v.known_from, v.known_until, v.subject, v.source, v.id, v.kind, v.outcome,
+       v.first_outcome, v.policy_id, v.policy_version, v.basis, v.findings, t.body
+FROM verdicts v JOIN timeline t ON t."partition" = v."partition" AND t."offset" = v."offset"
+WHERE v."partition" = %s AND v."offset" = %s AND v.known_until IS NULL
 """
 BARE_PAGE = """
-SELECT t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome, v.findings FROM timeline t
+SELECT t."partition", t."offset", t.kind, t.source, t.id, t.occurred, t.body, v.outcome, v.first_outcome FROM timeline t
 LEFT JOIN verdicts v ON v."partition" = t."partition" AND v."offset" = t."offset" AND v.known_until IS NULL
 WHERE t.subject = %s ORDER BY t.occurred DESC, t."offset" DESC LIMIT 50
 """
@@ -48,12 +50,12 @@ async def _measure(dsn: str, questions: int) -> list[Figure]:
                 await (await connection.execute(BARE_PAGE, row[2:], prepare=True)).fetchall()
 
             async def verdict(row: tuple[int, int, str]) -> None:
-                async with answers.resident(row[2]) as view:
-                    assert await view.verdict(Position(row[0], row[1])) is not None
+                async with answers.resident(row[2], once=True) as view:
+                    assert (await view.stated(Position(row[0], row[1]))).verdict is not None
 
             async def page(row: tuple[int, int, str]) -> None:
-                async with answers.resident(row[2]) as view:
-                    assert await view.log(row[2], Filters(), limit=50)
+                async with answers.resident(row[2], once=True) as view:
+                    assert (await view.log(row[2], row[0], limit=50)).entries
 
             for name, ours, bare in (("verdict by position", verdict, bare_verdict), ("log page", page, bare_page)):
                 figures += await _compare(name, ours, bare, sample)

@@ -164,6 +164,10 @@ class ConfigurationError(ConsentLedgerError):
     """A setting is missing or wrong: the message names it and the remedy."""
 
 
+class Unwritable(ConsentLedgerError):
+    """A file or folder that was asked for cannot be written."""
+
+
 class LocalServerError(ConsentLedgerError):
     """A development server could not be started: the message says why and what to do."""
 

@@ -16,20 +16,8 @@ from ledger import codec
 from ledger.log import Position
 
 
-class Judgement(NamedTuple):
-    """A verdict without what it is about; `findings` is JSON, as every door sends it."""
-
-    known_from: int
-    outcome: str
-    first_outcome: str
-    policy_id: str | None
-    policy_version: str | None
-    basis: list[str]
-    findings: str
-
-
 class LogEntry(NamedTuple):
-    """One event of a resident's log with today's verdict, if it is judged; `body` is the record's bytes."""
+    """One event of a resident's log with today's outcome, None unless it is judged; `body` is the record's bytes."""
 
     position: Position
     kind: str
@@ -37,8 +25,17 @@ class LogEntry(NamedTuple):
     id: str
     occurred: datetime
     body: bytes
-    judgement: Judgement | None
-    withheld_until: datetime | None
+    outcome: str | None
+    first_outcome: str | None
+
+
+class LogPage(NamedTuple):
+    """A page of a log in one snapshot: the first offset that the view has not `reached` in the resident's partition,
+    and whether any law withholds, or withheld, something from the reader."""
+
+    reached: int
+    withholds: bool
+    entries: list[LogEntry]
 
 
 class Record(NamedTuple):
@@ -51,7 +48,6 @@ class Record(NamedTuple):
     id: str
     occurred: datetime
     body: bytes
-    withheld_until: datetime | None
 
 
 class Verdict(NamedTuple):
@@ -71,7 +67,6 @@ class Verdict(NamedTuple):
     basis: list[str]
     findings: str
     body: bytes
-    withheld_until: datetime | None
 
     def json(self, known_at: int) -> dict[str, Any]:
         """The contract's JSON, as known at offset `known_at` (ledger.history.verdict_json)."""
@@ -91,6 +86,15 @@ class Verdict(NamedTuple):
             "known_at": str(Position(self.position.partition, known_at)),
             "superseded_by": superseded,
         }
+
+
+class Stated(NamedTuple):
+    """What the views say of an event in one snapshot: the first offset that they have not `reached` in its partition,
+    whether any law withholds, or withheld, something from the reader, and its verdict, if it has one."""
+
+    reached: int
+    withholds: bool
+    verdict: Verdict | None
 
 
 class Consent(NamedTuple):

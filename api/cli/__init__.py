@@ -28,6 +28,8 @@ from api.cli import (
     emit,
     erase,
     evidence,
+    export,
+    history,
     judge,
     operator,
     policy,
@@ -140,6 +142,8 @@ app.add_typer(dev.app, name="dev")
 app.command()(demo.demo)
 app.command()(emit.emit)
 app.command()(ask.ask)
+app.command()(history.history)
+app.command()(export.export)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
 app.command()(judge.judge)

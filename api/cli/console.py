@@ -82,6 +82,11 @@ class Console:
         """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
+    @property
+    def moving(self) -> bool:
+        """Whether progress moves: a terminal watches and wants to see it."""
+        return not (self.quiet or self.json) and sys.stderr.isatty()
+
     def data(self, value: Any) -> None:
         """One line on stdout: text as it is, anything else as JSON."""
         raw = value.encode("utf-8") if isinstance(value, str) else orjson.dumps(value)
@@ -147,7 +152,7 @@ class Console:
     @contextlib.contextmanager
     def counting(self, what: str) -> Iterator[Counter]:
         """Moving progress on stderr while a terminal watches."""
-        if self.quiet or self.json or not sys.stderr.isatty():
+        if not self.moving:
             yield Counter(None, what)
             return
         columns = (

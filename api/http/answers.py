@@ -5,7 +5,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
+from api.http import check, erasing, evidence, exports, health, history, public, records, residents, tlog, views
 
 
 def routers() -> list[APIRouter]:
@@ -16,6 +16,8 @@ def routers() -> list[APIRouter]:
         public.router,
         records.router,
         evidence.router,
+        history.router,
+        exports.router,
         residents.router,
         check.router,
         tlog.router,

@@ -36,12 +36,12 @@ def idempotency_key(request: Request) -> str:
         raise Malformed([Problem(IDEMPOTENCY_KEY, "pattern")], "an Idempotency-Key is an id of 1 to 64") from None
 
 
-async def json_body(request: Request, shape: type[_Shape]) -> _Shape | Response:
+async def json_body(request: Request, shape: type[_Shape], max_bytes: int = MAX_BODY_BYTES) -> _Shape | Response:
     """The body; 415 when it is something else than JSON. Raises `TooLarge`, `Unparsable` or `Malformed`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return problems.response(problems.document(_MEDIA, [Problem("", "media-type")]))
-    raw = await read_body(request, MAX_BODY_BYTES)
+    raw = await read_body(request, max_bytes)
     codec.strict_members(raw)
     try:
         found = msgspec.json.decode(raw, type=shape)

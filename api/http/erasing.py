@@ -174,8 +174,8 @@ def _differs(found: Erasure, new: Erasure) -> bool:
 async def _must_exist(request: Request, subject: str) -> None:
     """Raises `NotFound` for a resident that nothing is known of: an operator's slip must not make one."""
     for last_look in (False, True):
-        async with views_of(request).auditor() as view:
-            if await view.log(subject, limit=1):
+        async with views_of(request).auditor(once=True) as view:
+            if await view.knows(subject):
                 return
         if not last_look:
             if await asyncio.to_thread(runtime_of(request).erasures.knows, subject):

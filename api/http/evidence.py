@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from api.http.paging import described, only
 from api.http.reading import Reader, announce, answer, etag, parse_position
-from api.http.records import hidden, none_such, readable
+from api.http.records import held_from, instead_of, none_such, readable
 from api.http.runtime import principal_of, runtime_of
 from api.http.tlog import TEXT_TYPE, Cover, cover_of, not_covered, proofs, verifiers_of
 from api.http.views import must_have_come, views_of, wait_for_views
@@ -84,8 +84,7 @@ async def get_evidence(request: Request, position: str) -> Response:
     if asked is not None and asked.partition != at.partition:
         raise Malformed([Problem("known_at", "another-partition")], "known_at is a position of the event's partition")
     # First of all: that no checkpoint covers it yet would tell of what is held back that it is judged.
-    async with views_of(request).auditor() as view:
-        instead = await hidden(request, view, reader, record)
+    instead = instead_of(request, record, await held_from(request, reader))
     if instead is not None:
         return instead
     cover = await cover_of(request, at.partition) if record.kind in JUDGED else None

@@ -1,6 +1,6 @@
 """A page of a resident's log: each event with its record and, where it is judged, today's outcome.
 
-    entries = await page(view, "res_7f2c", question, held)      # inside the snapshot
+    entries = await page(view, "res_7f2c", 3, question, held)   # inside the snapshot
     found = await told(entries, vault)                          # the resident's own sealed texts in the clear
 
 Entries that a law holds back stand before the first page, without their place (`api.http.withheld`).
@@ -19,40 +19,53 @@ from ledger.errors import Erased
 from ledger.events import Event, Sealed
 from ledger.vault import ResidentKey, Vault
 from ledger.vault.sealing import key_ids, unseal
-from projections.answers import MAX_PAGE, Cursor, Filters, View
-from projections.rows import LogEntry
+from projections.answers import Cursor, Filters, View
+from projections.rows import LogEntry, LogPage
 
 _TEXTS = ("service", "purpose", "outcome", "kind")
 
 
 class Entries(NamedTuple):
-    """The rows of a page before they are written out, and what stands before them."""
+    """The rows of a page before they are written out, what stands before them, and the first offset of the
+    partition that the view has not `reached`."""
 
     before: list[dict[str, Any]]
     rows: list[LogEntry]
     following: Place | None
+    reached: int
 
 
-async def page(view: View, subject: str, question: Question, held: HeldBack | None) -> Entries:
-    """The page's rows. `held`: what is held back from the reader; None for one who sees everything."""
-    before = held.json() if held is not None and shown_before(question) else []
-    if question.filters.get("kind") == WITHHELD:
-        return Entries(before if only_withheld(question) else [], [], None)
+def asked(question: Question) -> tuple[Filters, Cursor | None, int]:
+    """Which entries, after which one, and how many: one more than the page, to know whether there is another page."""
     filters = Filters(question.since, question.until, **{name: question.filters.get(name) for name in _TEXTS})
     cursor = None if question.after is None else Cursor(question.after.instant, question.after.offset)
+    return filters, cursor, question.limit + 1
+
+
+async def page(view: View, subject: str, partition: int, question: Question, held: HeldBack) -> Entries:
+    """The page's rows without those that are held back from the reader."""
+    filters, cursor, size = asked(question)
     rows: list[LogEntry] = []
-    size = min(question.limit + 1, MAX_PAGE)
-    # One row more than the page, to know whether there is another page; rows held back are passed over.
-    while len(rows) <= question.limit:
-        found = await view.log(subject, filters, cursor, size)
-        rows += [row for row in found if held is None or held.of(row.source, row.id, row.body) is None]
-        if len(found) < size:
-            break
-        cursor = Cursor(microseconds(found[-1].occurred), found[-1].position.offset)
+    while True:
+        found = await view.log(subject, partition, filters, cursor, size)
+        rows += [row for row in found.entries if held.of(row.source, row.id, row.body) is None]
+        if len(found.entries) < size or len(rows) > question.limit:
+            return entries(question, found._replace(entries=rows), held)
+        last = found.entries[-1]
+        cursor = Cursor(microseconds(last.occurred), last.position.offset)
+
+
+def entries(question: Question, found: LogPage, held: HeldBack | None) -> Entries:
+    """The page out of rows that the reader may see. `held`: what is held back; None for one who sees everything."""
+    before = held.json() if held is not None and shown_before(question) else []
+    rows = found.entries
+    if question.filters.get("kind") == WITHHELD:
+        return Entries(before if only_withheld(question) else [], [], None, found.reached)
     if len(rows) <= question.limit:
-        return Entries(before, rows, None)
+        return Entries(before, rows, None, found.reached)
     last = rows[question.limit - 1]
-    return Entries(before, rows[: question.limit], Place(microseconds(last.occurred), last.position.offset))
+    place = Place(microseconds(last.occurred), last.position.offset)
+    return Entries(before, rows[: question.limit], place, found.reached)
 
 
 async def told(entries: Entries, vault: Vault | None) -> Found:
@@ -72,7 +85,6 @@ async def told(entries: Entries, vault: Vault | None) -> Found:
 
 
 def _entry(row: LogEntry, event: Event) -> dict[str, Any]:
-    judged = row.judgement
     return {
         "position": str(row.position),
         "kind": row.kind,
@@ -80,8 +92,8 @@ def _entry(row: LogEntry, event: Event) -> dict[str, Any]:
         "id": row.id,
         "time": event.time,
         "recordedtime": event.recordedtime if isinstance(event.recordedtime, str) else None,
-        "outcome": None if judged is None else judged.outcome,
-        "first_outcome": None if judged is None else judged.first_outcome,
+        "outcome": row.outcome,
+        "first_outcome": row.first_outcome,
         "record": orjson.Fragment(row.body),
     }
 

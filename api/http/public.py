@@ -118,7 +118,7 @@ async def _policies(request: Request) -> list[Published]:
     only(request.query_params.multi_items(), ())
     await wait_for_views(request)
     found = []
-    async with views_of(request).anyone() as view:
+    async with views_of(request).anyone(once=True) as view:
         facts = await view.policies(_REFERENCE_PARTITION)
     for fact in facts:
         event = codec.read(fact.body.encode())

@@ -51,6 +51,12 @@ class Reader:
     role: str
     own: bool
 
+    @property
+    def subject(self) -> str:
+        """The resident, of a reader who is one."""
+        assert self.principal.subject is not None, "a resident's token names them"
+        return self.principal.subject
+
 
 async def reader_of(request: Request, subject: str | None) -> Reader:
     """Who calls, when they may read what is about this resident (None: a reference fact); raises `Forbidden`."""

@@ -33,13 +33,13 @@ from ledger import codec
 from ledger.authority import AUDIT_READ, Principal
 from ledger.errors import Forbidden, Malformed, NotFound, NotYet, Problem
 from ledger.events import EVENTS_WRITE, JUDGED, RULES_WRITE, Id, Source
+from ledger.log import Position
 from ledger.tree.merkle import leaf_hash
-from projections.answers import View
-from projections.rows import Record
+from projections.rows import Record, Stated
 
 RECORD_TYPE = "application/cloudevents+json"
 _OPEN_TO_RESIDENTS = "policy.published"  # anyone may read it at /v1/policies
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     304: {"description": "the reader has it already; a read too"},
     401: {"description": "no or bad token"},
     403: {"description": "scope, or someone else's"},
@@ -55,7 +55,7 @@ router = APIRouter()
     "/v1/records",
     summary="Find a record by source and id",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described("source", "id", required=True),
 )
 async def find_record(request: Request) -> Response:
@@ -87,7 +87,7 @@ async def find_record(request: Request) -> Response:
     "/v1/records/{position}",
     summary="One record, byte for byte",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described(),
 )
 async def get_record(request: Request, position: str) -> Response:
@@ -99,8 +99,7 @@ async def get_record(request: Request, position: str) -> Response:
     reader, record = found
     if record.subject is not None:
         await announce(request, reader, record.subject, f"record/{record.position}")
-    async with seen_by(request, reader) as view:
-        instead = await hidden(request, view, reader, record)
+    instead = instead_of(request, record, await held_from(request, reader))
     if instead is not None:
         return instead
     return answer(request, record.body, etag(record.body), media_type=RECORD_TYPE)
@@ -110,7 +109,7 @@ async def get_record(request: Request, position: str) -> Response:
     "/v1/records/{position}/verdict",
     summary="Was it consistent with a stated purpose?",
     response_class=Response,
-    responses=_REFUSALS,
+    responses=REFUSALS,
     openapi_extra=described("known_at"),
 )
 async def get_verdict(request: Request, position: str) -> Response:
@@ -128,26 +127,37 @@ async def get_verdict(request: Request, position: str) -> Response:
         raise NotYet("the views have not reached known_at")
     if record.subject is not None:
         await announce(request, reader, record.subject, f"verdict/{at}")
-    async with seen_by(request, reader) as view:
-        instead = await hidden(request, view, reader, record)
-        first_unread = (await view.projected()).get(at.partition, 0)
-        known_at = first_unread - 1 if asked is None else asked.offset
-        verdict = None if instead else await view.verdict(at, known_at)
-        held = await held_back(view, str(record.subject), runtime_of(request).clock()) if reader.own else HeldBack()
+    stated, held = await _stated(request, reader, at, None if asked is None else asked.offset)
+    instead = instead_of(request, record, held)
     if instead is not None:
         return instead
     if record.kind not in JUDGED:
         return none_such("not-judged")
-    if verdict is None:
+    if stated.verdict is None:
         return none_such("not-recorded-then")
-    shown = verdict._replace(findings=held.uncited(verdict.findings)).json(known_at)
+    known_at = stated.reached - 1 if asked is None else asked.offset
+    verdict = stated.verdict._replace(findings=held.uncited(stated.verdict.findings))
+    if held.at(verdict.known_until) is not None:
+        verdict = verdict._replace(known_until=None)  # the place of what is held back is not told
+    shown = verdict.json(known_at)
     body = orjson.dumps(shown)
-    headers = complete_through(at.partition, first_unread)
+    headers = complete_through(at.partition, stated.reached)
     if asked is not None:
         return answer(request, body, etag(body), headers)
     # How far the views reach moves with every record; the verdict itself does not.
     tag = etag(orjson.dumps({**shown, "known_at": None}), weak=True)
     return answer(request, body, tag, headers)
+
+
+async def _stated(request: Request, reader: Reader, at: Position, known_at: int | None) -> tuple[Stated, HeldBack]:
+    """What the views say of the event: one question, unless a law withholds something from its reader."""
+    async with seen_by(request, reader, once=True) as view:
+        stated = await view.stated(at, known_at)
+    if not (reader.own and stated.withholds):
+        return stated, HeldBack()
+    async with seen_by(request, reader) as view:
+        stated = await view.stated(at, known_at)
+        return stated, await held_back(view, reader.subject, runtime_of(request).clock())
 
 
 async def readable(request: Request, text: str) -> tuple[Reader, Record] | Response:
@@ -158,16 +168,16 @@ async def readable(request: Request, text: str) -> tuple[Reader, Record] | Respo
     position = parse_position(text, "position")
     await wait_for_views(request)
     for last_look in (False, True):
-        async with views_of(request).auditor() as view:
+        async with views_of(request).auditor(once=True) as view:
             record = await view.record(position)
-            repeated = await view.repeated(position) if record is None else None
-            first = await view.record(repeated) if repeated is not None else None
         if record is not None:
             return _reader_of(principal, record), record
+        async with views_of(request).auditor() as view:
+            repeated = await view.repeated(position)
+            first = await view.record(repeated) if repeated is not None else None
         if first is not None:
             reader = _reader_of(principal, first)
-            async with views_of(request).auditor() as view:
-                held = await hidden(request, view, reader, first)
+            held = instead_of(request, first, await held_from(request, reader))
             return none_such("repeat", None if held else {"position": str(first.position)})
         if not last_look:  # the views may come by while we ask the log
             await must_have_come(request, position)
@@ -180,13 +190,17 @@ def _reader_of(principal: Principal, record: Record) -> Reader:
     return admit(principal, record.subject)
 
 
-async def hidden(request: Request, view: View, reader: Reader, record: Record) -> Response | None:
+async def held_from(request: Request, reader: Reader) -> HeldBack:
+    """What is held back from this reader: nothing, unless it is about themselves."""
+    if not reader.own:
+        return HeldBack()
+    async with seen_by(request, reader, once=True) as view:
+        return await held_back(view, reader.subject, runtime_of(request).clock())
+
+
+def instead_of(request: Request, record: Record, held_from_reader: HeldBack) -> Response | None:
     """What the resident gets instead of an entry that a law holds back."""
-    if not reader.own or record.subject is None:
-        return None
-    held = (await held_back(view, record.subject, runtime_of(request).clock())).of(
-        record.source, record.id, record.body
-    )
+    held = held_from_reader.of(record.source, record.id, record.body)
     if held is None:
         return None
     body = orjson.dumps(withheld_json(held))
@@ -227,7 +241,7 @@ def _finder(principal: Principal, source: str) -> Reader:
 async def _first(request: Request, source: str, event_id: str) -> Record:
     """The first record; when there is none, only after the views have read all that is in the log now."""
     for last_look in (False, True):
-        async with views_of(request).auditor() as view:
+        async with views_of(request).auditor(once=True) as view:
             found = await view.records(source, event_id)
         if found:
             # A reference fact stands in every partition: the first is partition 0's.

@@ -23,7 +23,7 @@ from api.http.paging import LOG_FILTERS, Question, described
 from api.http.reading import Reader, admit, announce, answer, complete_through, etag
 from api.http.runtime import principal_of, runtime_of
 from api.http.views import seen_by, views_of, wait_for_views
-from api.http.withheld import held_back
+from api.http.withheld import HeldBack, held_back
 from ledger.authority import AUDIT_READ, SELF
 from ledger.errors import Forbidden, NotFound
 from ledger.events import Subject
@@ -62,21 +62,35 @@ async def _answered(request: Request, name: str, subject: str | None) -> Respons
     await announce(request, reader, about, name)
     runtime = runtime_of(request)
     now_us = runtime.clock()
-    async with seen_by(request, reader) as view:
-        held = await held_back(view, about, now_us) if reader.own else None
-        first_unread = (await view.projected()).get(runtime.log.partition_of(about), 0)
-        if name == "log":
-            entries = await log.page(view, about, question, held)
-        else:
-            found = await lists.page(view, name, about, question, held, now_us)
+    partition = runtime.log.partition_of(about)
     if name == "log":
+        entries = await _log(request, reader, about, question, now_us)
+        first_unread = entries.reached
         found = await log.told(entries, runtime.vault if reader.own else None)
-    headers = complete_through(runtime.log.partition_of(about), first_unread)
+    else:
+        async with seen_by(request, reader) as view:
+            held = await held_back(view, about, now_us) if reader.own else None
+            first_unread = (await view.projected()).get(partition, 0)
+            found = await lists.page(view, name, about, question, held, now_us)
+    headers = complete_through(partition, first_unread)
     if found.following is not None:
         headers["link"] = question.next_link(found.following)
     body = orjson.dumps(found.body)
     # The lists say nothing of how far the views had come: that is in the header.
     return answer(request, body, etag(body), headers)
+
+
+async def _log(request: Request, reader: Reader, about: str, question: Question, now_us: int) -> log.Entries:
+    """A page of the log: one question to the views, unless a law withholds something from its reader."""
+    partition = runtime_of(request).log.partition_of(about)
+    asked = log.asked(question)
+    async with seen_by(request, reader, once=True) as view:
+        found = await view.log(about, partition, *asked)
+    if not (reader.own and found.withholds):
+        return log.entries(question, found, HeldBack() if reader.own else None)
+    async with seen_by(request, reader) as view:
+        held = await held_back(view, about, now_us)
+        return await log.page(view, about, partition, question, held)
 
 
 async def _reader_of(request: Request, subject: str | None) -> tuple[Reader, str]:
@@ -96,8 +110,8 @@ async def _must_exist(request: Request, subject: str) -> None:
         msgspec.convert(subject, Subject)
     except msgspec.ValidationError:
         raise NotFound("there is no such resident") from None
-    async with views_of(request).auditor() as view:
-        if not await view.log(subject, limit=1):
+    async with views_of(request).auditor(once=True) as view:
+        if not await view.knows(subject):
             raise NotFound("the ledger has nothing about this resident")
 
 

@@ -42,17 +42,16 @@ def views_of(request: Request) -> Answers:
     return answers
 
 
-def seen_by(request: Request, reader: Reader) -> AbstractAsyncContextManager[View]:
-    """One snapshot of the views with the reader's eyes."""
+def seen_by(request: Request, reader: Reader, *, once: bool = False) -> AbstractAsyncContextManager[View]:
+    """One snapshot of the views with the reader's eyes; `once`: for one question."""
     if reader.own:
-        assert reader.principal.subject is not None, "a resident's token names them"
-        return views_of(request).resident(reader.principal.subject)
-    return views_of(request).auditor()
+        return views_of(request).resident(reader.subject, once=once)
+    return views_of(request).auditor(once=once)
 
 
 async def reached(request: Request) -> dict[int, int]:
     """For each partition the first offset that the views have not read."""
-    async with views_of(request).anyone() as view:
+    async with views_of(request).anyone(once=True) as view:
         return await view.projected()
 
 
@@ -71,12 +70,12 @@ async def wait_for_views(request: Request) -> None:
 
 async def _wait_for_copies(request: Request, position: Position, deadline_s: float) -> None:
     """A reference fact is answered with one position and stands in every partition: waits for all of them."""
-    async with views_of(request).auditor() as view:
+    async with views_of(request).auditor(once=True) as view:
         record = await view.record(position)
     if record is None or record.subject is not None:
         return
     while True:
-        async with views_of(request).auditor() as view:
+        async with views_of(request).auditor(once=True) as view:
             copies = await view.records(record.source, record.id)
         if len({copy.position.partition for copy in copies}) == runtime_of(request).log.partitions:
             return

@@ -76,7 +76,7 @@ class HeldBack:
 
     def at(self, *offsets: int | None) -> Withheld | None:
         """What holds back an entry at one of these offsets."""
-        return next((held for held in self._held.values() if held.offset in offsets), None)
+        return next((held for held in self._held.values() if held.offset in offsets), None) if self._held else None
 
     def json(self) -> list[dict[str, Any]]:
         """All of them as their resident sees them."""
