@@ -12,11 +12,11 @@ Position(partition=3, offset=1041)
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
-from ledger.errors import Malformed, Problem
+from ledger.errors import ConsentLedgerError, Malformed, Problem
 
 _POSITION = re.compile(r"(0|[1-9][0-9]{0,4})-(0|[1-9][0-9]{0,18})", re.ASCII)
 MAX_OFFSET = 2**63 - 1
@@ -56,6 +56,10 @@ class Entry(NamedTuple):
     value: bytes
 
 
+Outcome = Position | ConsentLedgerError
+"""What became of an entry: its position, or why it is not known to be in the log."""
+
+
 class Log(Protocol):
     """The log as the core sees it."""
 
@@ -69,6 +73,11 @@ class Log(Protocol):
     def append(self, entries: Sequence[Entry]) -> list["Future[Position]"]:
         """Hands the entries over in order and returns at once; each future gives the position once the broker
         has acknowledged with all replicas, or raises `Unavailable`. Entries of one partition keep their order."""
+
+    def append_group(self, entries: Sequence[Entry], done: Callable[[Sequence[Outcome]], None]) -> None:
+        """As `append`, with one answer for all: a future for each of many records is dearer than appending them.
+        `done` is called once, with an outcome for each entry in its order, by any thread, perhaps before this
+        returns; it must neither block nor raise."""
 
     def read(self, partition: int, start: int, stop: int | None = None) -> list[LogRecord]:
         """The next records from offset `start` (at most one poll's worth, before `stop`); empty at the head.

@@ -18,7 +18,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -28,7 +28,7 @@ from kafka.errors import KafkaError
 from ledger.errors import ConsentLedgerError, LogError, TooLarge, Unavailable
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translate, translated
-from ledger.log import Entry, Position
+from ledger.log import Entry, Outcome, Position
 
 MAX_VALUE_BYTES = settings.MAX_REQUEST_BYTES - settings.RECORD_OVERHEAD_BYTES
 MAX_PENDING_BYTES = 64 * 1024 * 1024
@@ -37,37 +37,68 @@ FIRST_CONNECT_MS = 10_000
 AGAIN_CONNECT_MS = 2_000  # also the longest that closing waits for a broker that is away
 UNKNOWN_OUTCOME = "the log has not acknowledged it: whether it is there is unknown, so send it again with the same id"
 
+Done = Callable[[Sequence[Outcome]], None]
+
 
 class _Handover:
-    """The entries of one `append`: how many are still unanswered, and until when they may be."""
+    """The entries of one call: what the client promised for each, until when, and whom to tell.
 
-    __slots__ = ("client", "deadline", "futures", "remaining", "size")
+    The client answers a partition's records in their order, so only the last one of each partition is listened to: a
+    callback for each record costs as much as sending it. What is found then is not taken on trust: every promise is
+    looked at, and one that is still open, or was refused, is waited for or gives the client up.
+    """
 
-    def __init__(self, client: "_Client", futures: list["Future[Position]"], size: int, deadline: float) -> None:
+    __slots__ = ("answered", "client", "count", "deadline", "done", "lock", "promises", "size", "unheard")
+
+    def __init__(self, client: "_Client", count: int, done: Done, size: int, deadline: float) -> None:
         self.client = client
-        self.futures = futures
-        self.remaining = len(futures)
+        self.count = count
+        self.done = done
         self.size = size
         self.deadline = deadline
+        self.answered = False
+        self.promises: list[Any] = []
+        self.unheard = 0
+        self.lock = threading.Lock()
+
+    def listen(self, entries: Sequence[Entry]) -> None:
+        last = {entry.partition: promise for entry, promise in zip(entries, self.promises, strict=True)}
+        self._listen_to(list(last.values()))
+
+    def _listen_to(self, promises: Sequence[Any]) -> None:
+        self.unheard = len(promises)  # before the first callback, which may come at once
+        for promise in promises:
+            promise.add_callback(self._acknowledged)
+            promise.add_errback(self._refused)
+
+    def _acknowledged(self, _: Any) -> None:
+        with self.lock:
+            self.unheard -= 1
+            if self.unheard:
+                return
+        for promise in self.promises:
+            if not promise.is_done:
+                self._listen_to([promise])
+                return
+            if promise.exception is not None:
+                self._refused(promise.exception)
+                return
+        if self.client.answered(self):
+            self.done([_position(promise) for promise in self.promises])
+
+    def _refused(self, error: BaseException) -> None:
+        self.client.give_up(translate(error, "appending"))
+
+    def fail(self, error: Unavailable) -> None:
+        """What was acknowledged before keeps its position."""
+        promises = list(self.promises)  # its thread may still be handing over
+        outcomes: list[Outcome] = [_position(p) if p.is_done and p.exception is None else error for p in promises]
+        self.done(outcomes + [error] * (self.count - len(outcomes)))
 
 
-class _Answer:
-    """What the client calls when one record is acknowledged or refused."""
-
-    __slots__ = ("future", "handover")
-
-    def __init__(self, handover: _Handover, future: "Future[Position]") -> None:
-        self.handover = handover
-        self.future = future
-
-    def acknowledged(self, metadata: Any) -> None:
-        # One that failed at the deadline, or that its owner has cancelled, keeps that answer.
-        with contextlib.suppress(InvalidStateError):
-            self.future.set_result(Position(metadata.partition, metadata.offset))
-        self.handover.client.answered(self.handover)
-
-    def refused(self, error: BaseException) -> None:
-        self.handover.client.give_up(translate(error, "appending"))
+def _position(promise: Any) -> Position:
+    metadata = promise.value
+    return Position(metadata.partition, metadata.offset)
 
 
 class _Client:
@@ -82,45 +113,42 @@ class _Client:
         self._lock = threading.Lock()
         self._one_sender = threading.Lock()  # the entries of two calls do not mix
 
-    def send(self, entries: Sequence[Entry], futures: list["Future[Position]"], size: int, deadline: float) -> None:
-        handover = _Handover(self, futures, size, deadline)
+    def send(self, entries: Sequence[Entry], done: Done, size: int, deadline: float) -> None:
+        handover = _Handover(self, len(entries), done, size, deadline)
         # Not the lock of the answers: the client's thread needs that one while a `send` waits for metadata.
         with self._one_sender:
             with self._lock:
-                if not self.broken.is_set():
+                taken = not self.broken.is_set()
+                if taken:
                     self._pending.append(handover)
                     self.pending_bytes += size
-            if self.broken.is_set():
-                _fail(futures, Unavailable(UNKNOWN_OUTCOME))
-                return
-            failure: ConsentLedgerError | None = None
-            try:
-                sent = [
-                    self.kafka.send(
-                        self._topic,
-                        value=entry.value,
-                        key=None if entry.key is None else entry.key.encode("utf-8"),
-                        partition=entry.partition,
-                    )
-                    for entry in entries
-                ]
-            except (KafkaError, ValueError, AssertionError) as error:
-                failure = translate(error, "appending")
-        if failure is not None:
+            failure = self._hand_over(entries, handover.promises) if taken else None
+        if not taken:
+            handover.fail(Unavailable(UNKNOWN_OUTCOME))
+        elif failure is not None:
             self.give_up(failure)
-            return
-        for future, promise in zip(futures, sent, strict=True):
-            answer = _Answer(handover, future)
-            promise.add_callback(answer.acknowledged)
-            promise.add_errback(answer.refused)
+        else:
+            handover.listen(entries)
 
-    def answered(self, handover: _Handover) -> None:
+    def _hand_over(self, entries: Sequence[Entry], promises: list[Any]) -> ConsentLedgerError | None:
+        send, topic = self.kafka.send, self._topic
+        try:
+            for partition, key, value in entries:
+                promises.append(send(topic, value, None if key is None else key.encode("utf-8"), None, partition))
+        except (KafkaError, ValueError, AssertionError) as error:
+            return translate(error, "appending")
+        return None
+
+    def answered(self, handover: _Handover) -> bool:
+        """Takes a handover off what is pending; False when it has failed before."""
         with self._lock:
-            handover.remaining -= 1
-            if handover.remaining == 0:
-                self.pending_bytes -= handover.size
-                while self._pending and self._pending[0].remaining == 0:
-                    self._pending.popleft()
+            if self.broken.is_set():
+                return False
+            handover.answered = True
+            self.pending_bytes -= handover.size
+            while self._pending and self._pending[0].answered:
+                self._pending.popleft()
+            return True
 
     def overdue(self) -> bool:
         with self._lock:
@@ -135,12 +163,12 @@ class _Client:
             if self.broken.is_set():
                 return
             self.broken.set()
-            pending = list(self._pending)
+            pending = [handover for handover in self._pending if not handover.answered]
             self._pending.clear()
             self.pending_bytes = 0
         unknown = error if isinstance(error, Unavailable) else Unavailable(f"{UNKNOWN_OUTCOME} ({error})")
         for handover in pending:
-            _fail(handover.futures, unknown)
+            handover.fail(unknown)
 
     def abandon(self) -> None:
         """Stops the client's thread without waiting for brokers. What it holds must not arrive later than it must."""
@@ -184,22 +212,33 @@ class Producer:
 
         A future raises `Unavailable` when the entry was not acknowledged: it may or may not be in the log.
         """
-        size = 0
-        for entry in entries:
-            if len(entry.value) > MAX_VALUE_BYTES:
-                raise TooLarge(f"a record may have {MAX_VALUE_BYTES} bytes")
-            size += len(entry.value)
         futures: list[Future[Position]] = [Future() for _ in entries]
-        client = self._client
-        if not entries:
-            return futures
-        if client is None or client.broken.is_set():
-            _fail(futures, Unavailable("the log cannot be reached; nothing was appended"))
-        elif client.pending_bytes + size > MAX_PENDING_BYTES and not client.idle():
-            _fail(futures, Unavailable("the log is slower than what is sent to it; nothing was appended"))
-        else:
-            client.send(entries, futures, size, time.monotonic() + self._deadline_s)
+
+        def done(outcomes: Sequence[Outcome]) -> None:
+            for future, outcome in zip(futures, outcomes, strict=True):
+                with contextlib.suppress(InvalidStateError):  # its owner has cancelled it
+                    if isinstance(outcome, Position):
+                        future.set_result(outcome)
+                    else:
+                        future.set_exception(outcome)
+
+        self.append_group(entries, done)
         return futures
+
+    def append_group(self, entries: Sequence[Entry], done: Done) -> None:
+        """As `append`, with one answer for all. See `ledger.log.Log.append_group`."""
+        size = sum([len(entry.value) for entry in entries])
+        if size > MAX_VALUE_BYTES and any(len(entry.value) > MAX_VALUE_BYTES for entry in entries):
+            raise TooLarge(f"a record may have {MAX_VALUE_BYTES} bytes")
+        client = self._client
+        if client is None or client.broken.is_set():
+            done([Unavailable("the log cannot be reached; nothing was appended")] * len(entries))
+        elif client.pending_bytes + size > MAX_PENDING_BYTES and not client.idle():
+            done([Unavailable("the log is slower than what is sent to it; nothing was appended")] * len(entries))
+        elif entries:
+            client.send(entries, done, size, time.monotonic() + self._deadline_s)
+        else:
+            done([])
 
     def close(self, patience_s: float = 10) -> None:
         """Waits for what is pending, at most `patience_s`; what is left fails. A second time does nothing."""
@@ -243,9 +282,3 @@ class Producer:
                 client.abandon()
             with contextlib.suppress(ConsentLedgerError):  # no broker yet: the next round tries again
                 self._client = self._connect(AGAIN_CONNECT_MS)
-
-
-def _fail(futures: Sequence["Future[Position]"], error: Unavailable) -> None:
-    for future in futures:
-        with contextlib.suppress(InvalidStateError):
-            future.set_exception(error)

@@ -56,7 +56,7 @@ class Call:
         self.answer.set_result(Answer(results, receipts.issue(lines, signer) if lines else None))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Slot:
     """One event of a call, by its place there."""
 

@@ -13,13 +13,12 @@ that comes before the next decision finds late arrivals, and an emitter's later 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ledger.errors import ConsentLedgerError, LogError, Unavailable
+from ledger.errors import ConsentLedgerError, Unavailable
 from ledger.events import ConsentGiven, Event
-from ledger.log import Entry, Log, Position
+from ledger.log import Entry, Log, Outcome, Position
 from ledger.recording.record import Consent, Key, consent_of
 from ledger.recording.tail import Tail
 
@@ -38,6 +37,8 @@ class Flight(Generic[Owner]):
     partition: int
     event: Event
     value: bytes
+    consent: Consent | None = None
+    """The consent that the event gives."""
     joined: list[Owner] = field(default_factory=list)
     rivals: list[Owner] = field(default_factory=list)
     give_up_s: float | None = None
@@ -69,7 +70,7 @@ class Flights(Generic[Owner]):
         self._patience_s = patience_s
         self._flying: dict[Key, Flight[Owner]] = {}
         self._consents: dict[Consent, Flight[Owner]] = {}
-        self._acknowledged: deque[tuple[int, Flight[Owner], Future[Position]]] = deque()
+        self._acknowledged: deque[tuple[Sequence[Flight[Owner]], Sequence[Outcome]]] = deque()
         self._retry_s: float | None = None
         self.lost = False
         """Whether flights were given up that may still land: read to the head before deciding anything."""
@@ -97,34 +98,29 @@ class Flights(Generic[Owner]):
     def board(self, flight: Flight[Owner]) -> None:
         """Registers a flight, so that repeats find it, before it is launched with its group."""
         self._flying[flight.key] = flight
-        consent = consent_of(flight.event) if isinstance(flight.event.data, ConsentGiven) else None
-        if consent is not None:
-            self._consents.setdefault(consent, flight)
+        if isinstance(flight.event.data, ConsentGiven):
+            flight.consent = consent_of(flight.event)
+            if flight.consent is not None:
+                self._consents.setdefault(flight.consent, flight)
 
     def launch(self, flights: Sequence[Flight[Owner]]) -> None:
         """Hands boarded flights to the log, in order, without waiting."""
         if not flights:
             return
+        for flight in flights:
+            flight.failed = False
+            flight.attempt += 1
+
+        def acknowledge(outcomes: Sequence[Outcome]) -> None:
+            self._acknowledged.append((flights, outcomes))
+            self._wake()
+
         entries = [Entry(f.partition, str(f.event.subject), f.value) for f in flights]
         try:
-            futures = self._log.append(entries)
+            self._log.append_group(entries, acknowledge)
         except ConsentLedgerError as error:  # refused as a whole: nothing was handed over
             for flight in flights:
                 self._end(flight, error)
-            return
-        for flight, future in zip(flights, futures, strict=True):
-            flight.failed = False
-            flight.attempt += 1
-            self._watch(flight, future)
-
-    def _watch(self, flight: Flight[Owner], future: "Future[Position]") -> None:
-        attempt = flight.attempt
-
-        def acknowledge(done: "Future[Position]") -> None:
-            self._acknowledged.append((attempt, flight, done))
-            self._wake()
-
-        future.add_done_callback(acknowledge)
 
     @property
     def acknowledged(self) -> bool:
@@ -134,17 +130,15 @@ class Flights(Generic[Owner]):
     def settle(self) -> None:
         """Lands what was acknowledged since the last call; what failed waits for `recover`."""
         while self._acknowledged:
-            attempt, flight, future = self._acknowledged.popleft()
-            error = future.exception()
-            if error is None:
-                # An earlier attempt's late word is as good as any: the record is in the log, at that position.
-                self._landed(flight, future.result())
-            elif attempt == flight.attempt and self._flying.get(flight.key) is flight:
-                self._failed(flight, error)
+            for flight, outcome in zip(*self._acknowledged.popleft(), strict=True):
+                if isinstance(outcome, Position):
+                    self._landed(flight, outcome)
+                elif self._flying.get(flight.key) is flight:
+                    self._failed(flight, outcome)
 
-    def _failed(self, flight: Flight[Owner], error: BaseException) -> None:
+    def _failed(self, flight: Flight[Owner], error: ConsentLedgerError) -> None:
         if not isinstance(error, Unavailable):
-            self._end(flight, _ours(error))
+            self._end(flight, error)
             return
         now_s = self._monotonic()
         flight.failed = True
@@ -192,13 +186,6 @@ class Flights(Generic[Owner]):
 
     def _end(self, flight: Flight[Owner], outcome: Position | ConsentLedgerError) -> None:
         del self._flying[flight.key]
-        consent = consent_of(flight.event)
-        if consent is not None and self._consents.get(consent) is flight:
-            del self._consents[consent]
+        if flight.consent is not None and self._consents.get(flight.consent) is flight:
+            del self._consents[flight.consent]
         self._land(flight, outcome)
-
-
-def _ours(error: BaseException) -> ConsentLedgerError:
-    if isinstance(error, ConsentLedgerError):
-        return error
-    return LogError(f"the log refused a record ({type(error).__name__})")

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from ledger import codec
 from ledger.authority import Door, Principal, authorise
 from ledger.errors import Conflict, ConsentLedgerError, LogDiffers, LogError, Unavailable
-from ledger.events import Event
+from ledger.events import ConsentGiven, ConsentWithdrawn, Event
 from ledger.log import Log, Position
 from ledger.recording import receipts
 from ledger.recording.broadcast import Broadcast
@@ -286,11 +286,17 @@ class Recorder:
     def _authorised(self, group: Sequence[Call]) -> list[Slot]:
         slots = []
         for call in group:
+            allowed: set[tuple[type[Event], str, bool]] = set()
             for index, item in enumerate(call.items):
                 try:
                     if isinstance(item, ConsentLedgerError):
                         raise item
-                    authorise(item, call.principal, call.door)
+                    # All that decides it at this door; a batch has few of them.
+                    sort = (type(item), item.source, is_reference(item))
+                    if sort not in allowed:
+                        authorise(item, call.principal, call.door)
+                        if call.door is Door.EVENTS:
+                            allowed.add(sort)
                     slots.append(Slot(call, index, item))
                 except ConsentLedgerError as error:
                     self._finish(call, index, error)
@@ -328,16 +334,19 @@ class Recorder:
         if partition in self._tail.stopped:
             raise Unavailable(str(self._tail.stopped[partition]), 30)
         key = (event.source, event.id)
-        repeat = repeat_of(event, [*view.found.get(key, ()), *self._tail.find(key)])
-        if repeat is not None:
-            self._finish(slot.call, slot.index, repeat)
-            return None
+        in_views, in_tail = view.found.get(key, ()), self._tail.find(key)
+        if in_views or in_tail:
+            repeat = repeat_of(event, [*in_views, *in_tail])
+            if repeat is not None:
+                self._finish(slot.call, slot.index, repeat)
+                return None
         other = self._flights.find(key)
         if other is not None:
             (other.joined if codec.same_content(event, other.event) else other.rivals).append(slot)
             return None
         check_time(event, now_us)
-        check_consent(event, self._owners(event, view))
+        if isinstance(event.data, ConsentGiven | ConsentWithdrawn):
+            check_consent(event, self._owners(event, view))
         stamped = stamp(event, now_us, slot.call.principal.client_id)
         flight = Flight(slot, key, partition, stamped, codec.encode(stamped))
         self._flights.board(flight)

@@ -15,7 +15,7 @@ A record that cannot be read stops its partition here too: `stopped` names it.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger import codec
@@ -115,10 +115,14 @@ class Tail:
             self._add_reference(position, value, event)
             return
         key = (event.source, event.id)
-        records = self._records.setdefault(key, [])
-        if any(known.position == position for known in records):
+        known = Known(position, value)
+        records = self._records.get(key)
+        if records is None:
+            self._records[key] = [known]
+        elif any(other.position == position for other in records):
             return
-        records.append(Known(position, value))
+        else:
+            records.append(known)
         consent = consent_of(event) if isinstance(event.data, ConsentGiven) else None
         if consent is not None:
             self._consents.setdefault(consent, (event.source, position))
@@ -146,9 +150,9 @@ class Tail:
                 if consent is not None and self._consents.get(consent, (None, None))[1] == position:
                     del self._consents[consent]
 
-    def find(self, key: Key) -> list[Known]:
+    def find(self, key: Key) -> Sequence[Known]:
         """The records under this (`source`, `id`) that the views may not have; reference facts among them."""
-        found = self._records.get(key, [])
+        found: Sequence[Known] = self._records.get(key, ())
         reference = self._references.get(key)
         if reference is not None and reference.offsets:
             partition = min(reference.offsets)

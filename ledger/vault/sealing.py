@@ -46,7 +46,8 @@ class ResidentKey(NamedTuple):
 
 def needs_key(event: Event) -> bool:
     """Whether the event has a field that is still to be sealed."""
-    return any(isinstance(getattr(event.data, name), str) for name in event.data.sealed_fields)
+    names = event.data.sealed_fields
+    return bool(names) and any(isinstance(getattr(event.data, name), str) for name in names)
 
 
 def seal(event: Event, key: ResidentKey | None) -> Event:
