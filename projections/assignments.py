@@ -113,4 +113,7 @@ def holders(connection: Connection) -> Mapping[int, Holder]:
     """Who has each partition that was ever claimed."""
     with connection.cursor(row_factory=tuple_row) as cursor:
         rows = cursor.execute(statements("assignments")["holders"]).fetchall()
-    return {int(p): Holder(int(epoch), str(worker), since, released, alive) for p, epoch, worker, since, released, alive in rows}
+    return {
+        int(p): Holder(int(epoch), str(worker), since, released, alive)
+        for p, epoch, worker, since, released, alive in rows
+    }

@@ -3,9 +3,8 @@
     run_in_group("broker:9092", dsns.projector)        # until SIGTERM or Ctrl-C; start as many as there are partitions
 
 The group only hands partitions out (ledger.kafka.group). When it gives others, the worker stops between two batches and
-begins again from PostgreSQL's positions. Whoever is given a partition claims it (projections.assignments); a worker that
-has lost one and does not know it yet cannot write, wherever the position stands: its epoch is no longer the newest, and
-its batch is refused in the transaction that would write it.
+begins again from PostgreSQL's positions. Whoever is given one claims it (projections.assignments): a worker that has
+lost one and does not know it yet cannot write, wherever the position stands, for its epoch is no longer the newest.
 """
 
 import logging

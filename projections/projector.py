@@ -106,7 +106,8 @@ class Projector:
     def open(self) -> int:
         """Reads the position, seeded with 0 so that there is a row to lock, the tree and the reference facts.
 
-        A partition that another worker has taken meanwhile is `fenced` then. A tree that does not fit the position halts the partition: `replay --compare` says what was altered.
+        A partition that another worker has taken meanwhile is `fenced` then. A tree that does not fit the position
+        halts the partition: `replay --compare` says what was altered.
         """
         if self.position is None:
             if self.assignment.epoch is None:

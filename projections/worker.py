@@ -216,7 +216,9 @@ class _Follower:
     def _running(self) -> tuple[int, ...]:
         if any(isinstance(projector.halted, LogDiffers) for projector in self._projectors.values()):
             return ()  # a log that is not the signed one stops everything
-        return tuple(p for p, projector in self._projectors.items() if projector.halted is None and not projector.fenced)
+        return tuple(
+            p for p, projector in self._projectors.items() if projector.halted is None and not projector.fenced
+        )
 
     def _assign(self, reader: Reader, running: tuple[int, ...]) -> None:
         """Reads on from the projectors' positions; a partition that lacks its next record is halted."""
@@ -256,7 +258,7 @@ class _Follower:
             self._pipeline.put(partition, records)
 
     def _look(self, reader: Reader, running: Sequence[int]) -> None:
-        """Now and then: whose the partitions are, and lag for the metrics. After a batch, so that a stale one is told."""
+        """Now and then: whose the partitions are, and lag for the metrics. After a batch: a stale one is told so."""
         now_s = time.monotonic()
         if now_s - self._looked_s < self._settings.look_every_s:
             return
@@ -267,7 +269,7 @@ class _Follower:
                 self._metrics.lag.labels(str(p)).set(head - (self._projectors[p].position or 0))
 
     def _look_at_holders(self, running: Sequence[int]) -> None:
-        """Takes on what waits for a holder that is gone, at two looks; raises `StaleWriter` when one of ours is taken."""
+        """Takes on what waits for a holder that is gone (at two looks); raises `StaleWriter` if one of ours is taken."""
         with self._datastore.get_connection() as connection:
             found = holders(connection)
         taken = [p for p in running if p not in found or found[p].epoch != self._projectors[p].assignment.epoch]

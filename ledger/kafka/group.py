@@ -103,8 +103,9 @@ class Membership:
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """What the group last committed of each of these partitions; nothing for one of which it never did."""
         with translated(f"asking what {self._group} has committed"):
-            found = {p: self._consumer.committed(TopicPartition(self._topic, p), timeout_ms=_ANSWER_MS) for p in partitions}
-        return {p: int(offset) for p, offset in found.items() if offset is not None}
+            places = [TopicPartition(self._topic, p) for p in partitions]
+            found = {at.partition: self._consumer.committed(at, timeout_ms=_ANSWER_MS) for at in places}
+        return {p: int(offset) for p, offset in found.items() if offset is not None and offset >= 0}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Keeps these offsets with the group. Raises `NotYet` when we are not (or no longer) given all of them."""

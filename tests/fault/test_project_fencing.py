@@ -18,7 +18,18 @@ from projections.metrics import Metrics
 from projections.projector import Projector
 from projections.schema import Dsns
 from projections.statements import statements
-from tests.projected import append, check_trees, history, many, new_schema, pure_verdicts, records, rows, schema_of, verdict_rows
+from tests.projected import (
+    append,
+    check_trees,
+    history,
+    many,
+    new_schema,
+    pure_verdicts,
+    records,
+    rows,
+    schema_of,
+    verdict_rows,
+)
 
 PARTITIONS = 2
 
