@@ -10,6 +10,7 @@ their own (`…_FILE`), never by a flag.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,9 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
+from ledger.authority import Principal
 from ledger.errors import ConfigurationError, InvalidNote
+from ledger.events import EVENTS_WRITE, RULES_WRITE
 from ledger.recording.receipts import KEY_NAME_SUFFIX
 from ledger.tree.note import Signer, Verifier
 from ledger.vault import kms
@@ -26,6 +29,7 @@ from ledger.vault.keys import KeyEncryptionKey, KeyRing, KeyWrapper
 
 PREFIX = "CONSENT_LEDGER_"
 CONFIG_FILE = PREFIX + "CONFIG"
+_CLIENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -37,6 +41,12 @@ class Settings(BaseSettings):
     kafka: str = Field("", description="Kafka's bootstrap servers, host:port,…")
     topic: str = Field("ledger.events", description="the topic that holds the record")
     checkpoints_topic: str = Field("ledger.checkpoints", description="the topic of signed checkpoints")
+    rejected_topic: str = Field("ledger.rejected", description="the topic of what the intake refused")
+    intake_clients: dict[str, dict[str, tuple[str, ...]]] = Field(
+        {},
+        description="who has an intake topic, JSON: client to scope to the sources it emits for (docs/spec/intake.md)",
+    )
+    intake_partitions: int = Field(6, ge=1, le=10_000, description="how many partitions `setup` gives an intake topic")
     partitions: int = Field(6, ge=1, le=10_000, description="how many partitions the record's topic has")
     database: str = Field("", description="connection string of the views, role ledger_reader")
     vault_database: str = Field("", description="connection string of the vault, role ledger_vault")
@@ -76,6 +86,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="the address the API listens on")
     port: int = Field(8080, ge=0, le=65_535, description="the port the API listens on")
+    metrics_host: str = Field("127.0.0.1", description="the address of the workers' metrics, which carry no token")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="the port at which `project`, `record`, `sign` serve metrics; none: nowhere",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
 
     @classmethod
@@ -94,6 +111,18 @@ class Settings(BaseSettings):
         if not Path(named).is_file():
             raise ConfigurationError(f"{CONFIG_FILE} names a file that is not there: create it, or unset the variable")
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=named)
+
+    def intake_principals(self) -> list[Principal]:
+        """Each client that has an intake topic, with what it may emit; raises `ConfigurationError`."""
+        name = f"{PREFIX}INTAKE_CLIENTS"
+        for client, scopes in self.intake_clients.items():
+            if _CLIENT.fullmatch(client) is None:
+                raise ConfigurationError(f"{name}: a client is named by 1 to 64 of A-Z a-z 0-9 . _ -, as its topic is")
+            if not scopes or any(scope not in (EVENTS_WRITE, RULES_WRITE) for scope in scopes):
+                raise ConfigurationError(f"{name}: {client} needs {EVENTS_WRITE} or {RULES_WRITE}, and nothing else")
+            if not all(sources and all(sources) for sources in scopes.values()):
+                raise ConfigurationError(f"{name}: each scope of {client} needs the sources that it may emit for")
+        return [Principal(client, scopes) for client, scopes in self.intake_clients.items()]
 
     @property
     def receipts_key_name(self) -> str:
@@ -165,7 +194,7 @@ def documentation() -> str:
     """The table of docs/configuration.md, made from the settings themselves."""
     lines = ["| variable | default | what |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "") else f"`{_shown(field.default)}`"
+        default = "" if field.default in (None, "", {}) else f"`{_shown(field.default)}`"
         lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
 

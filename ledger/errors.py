@@ -153,7 +153,7 @@ class AlteredViews(ProjectionError):
 
 
 class StaleWriter(ProjectionError):
-    """Another worker has moved this partition on: this one must not write."""
+    """Another worker has this partition, or has moved it on: this one must not write."""
 
 
 class TreeMismatch(ProjectionError, LogError):

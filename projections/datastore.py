@@ -7,6 +7,10 @@ One connection: a worker does one thing at a time. An idle transaction is ended 
 (eventsourcing's default), so whoever thinks longer than that does so before opening one.
 """
 
+import os
+import re
+import secrets
+import socket
 from typing import Any
 
 from eventsourcing.postgres import PostgresDatastore
@@ -27,11 +31,27 @@ def application_name(partition: int) -> str:
     return f"ledger[{partition}]"
 
 
+def worker_name() -> str:
+    """A name for one worker of this process: host, process id, and what tells it from any other before and after it.
+
+    It says nothing of any person; PostgreSQL keeps 63 bytes of it, and it has fewer.
+
+    >>> re.fullmatch("project [A-Za-z0-9.-]{1,24}/[0-9]+/[0-9a-f]{8}", worker_name()) is not None
+    True
+    """
+    host = re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:24] or "-"
+    return f"project {host}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
 class Datastore(PostgresDatastore):
-    """A datastore whose every connection parameter comes from one connection string."""
+    """A datastore whose every connection parameter comes from one connection string.
+
+    `worker`: what its connections are called in PostgreSQL, so that others see whether they are still there.
+    """
 
     def __init__(self, dsn: str, schema: str, *, pool_size: int = 1) -> None:
         given: dict[str, Any] = conninfo_to_dict(dsn)
+        self.worker = worker_name()
         super().__init__(
             dbname=given.get("dbname", "postgres"),
             host=given.get("host", ""),
@@ -46,5 +66,6 @@ class Datastore(PostgresDatastore):
         kwargs = self.pool.kwargs
         assert isinstance(kwargs, dict)
         kwargs.update({name: value for name, value in given.items() if name not in kwargs})
+        kwargs["application_name"] = self.worker
         kwargs["options"] = f"-c search_path={schema} -c timezone=UTC {_PLANS}"
         kwargs.setdefault("connect_timeout", 5)

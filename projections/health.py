@@ -7,12 +7,14 @@ Asked with the reader's role: it sees none of a resident's rows, and needs none.
 """
 
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import psycopg
 
-from ledger.errors import Unavailable
+from ledger.errors import ConfigurationError, Unavailable
 from ledger.log import Position
+from projections.assignments import Holder, holders
 from projections.statements import migrations, statements
 
 
@@ -39,6 +41,17 @@ def look(dsn: str) -> Health:
     except psycopg.Error:
         raise Unavailable("PostgreSQL does not answer, or refuses this role: check address and password") from None
     return Health(int(row[0]), float(row[1]) - middle_s, version, migrations()[-1][0], halted)
+
+
+def holders_of(dsn: str) -> Mapping[int, Holder]:
+    """Which worker has each partition; raises `Unavailable` as `look` does, `ConfigurationError` without the table."""
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+            return holders(connection)
+    except psycopg.errors.UndefinedTable:
+        raise ConfigurationError("the views are of an older version: run `consent-ledger setup`") from None
+    except psycopg.Error:
+        raise Unavailable("PostgreSQL does not answer, or refuses this role: check address and password") from None
 
 
 def _views(connection: "psycopg.Connection[tuple[object, ...]]") -> tuple[int | None, dict[int, str]]:

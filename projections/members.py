@@ -3,8 +3,8 @@
     run_in_group("broker:9092", dsns.projector)        # until SIGTERM or Ctrl-C; start as many as there are partitions
 
 The group only hands partitions out (ledger.kafka.group). When it gives others, the worker stops between two batches and
-begins again from PostgreSQL's positions. A worker that has lost a partition and does not know it yet cannot write: its
-batch does not begin where the view stands, and is refused in the transaction that would write it.
+begins again from PostgreSQL's positions. Whoever is given one claims it (projections.assignments): a worker that has
+lost one and does not know it yet cannot write, wherever the position stands, for its epoch is no longer the newest.
 """
 
 import logging
@@ -75,12 +75,14 @@ def _work(
     try:
         while not stopping.is_set():
             mine = membership.partitions(_LOOK_EVERY_S)
-            if worker is not None and (worker.partitions != mine or worker.ended):
+            # One that was paused past its session is often given the same partitions again, which others had meanwhile.
+            anew = worker is not None and worker.fenced and worker.generation != membership.generation
+            if worker is not None and (worker.partitions != mine or worker.ended or anew):
                 worker.finish()
                 worker = None
             if worker is None and mine:
                 _logger.info("following partitions %s", sorted(mine))
-                worker = _Worker(mine, bootstrap, dsn, schema, settings, metrics)
+                worker = _Worker(mine, membership.generation, bootstrap, dsn, schema, settings, metrics)
     finally:
         halted = {} if worker is None else worker.finish()
     return halted
@@ -92,6 +94,7 @@ class _Worker:
     def __init__(
         self,
         partitions: frozenset[int],
+        generation: int,
         bootstrap: str,
         dsn: str,
         schema: str,
@@ -99,6 +102,8 @@ class _Worker:
         metrics: Metrics | None,
     ) -> None:
         self.partitions = partitions
+        self.generation = generation
+        self._progress = Progress()
         self._stop = threading.Event()
         self._halted: dict[int, LogError] = {}
         self._error: BaseException | None = None
@@ -112,7 +117,7 @@ class _Worker:
                     partitions=sorted(partitions),
                     settings=settings,
                     metrics=metrics,
-                    progress=Progress(),
+                    progress=self._progress,
                     stop=self._stop,
                 )
             except BaseException as error:
@@ -120,6 +125,11 @@ class _Worker:
 
         self._thread = threading.Thread(target=work, name="project", daemon=True)
         self._thread.start()
+
+    @property
+    def fenced(self) -> bool:
+        """Whether another worker has any of its partitions."""
+        return bool(self._progress.fenced)
 
     @property
     def ended(self) -> bool:

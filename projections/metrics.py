@@ -34,6 +34,24 @@ class Metrics:
         self.halted = Gauge(
             "consent_ledger_projection_halted", "1: the partition stands still.", by_partition, registry=registry
         )
+        self.held = Gauge(
+            "consent_ledger_partition_held",
+            "1: this worker writes the partition; 0: another has taken it over.",
+            by_partition,
+            registry=registry,
+        )
+        self.epoch = Gauge(
+            "consent_ledger_partition_epoch",
+            "The epoch by which this worker writes, or last wrote.",
+            by_partition,
+            registry=registry,
+        )
+        self.stale = Counter(
+            "consent_ledger_stale_writes",
+            "Batches that were refused because another worker had gone on with the partition.",
+            by_partition,
+            registry=registry,
+        )
         self.tree_seconds = Counter(
             "consent_ledger_tree_seconds",
             "Time of projecting that went into hashing and writing trees.",

@@ -1,7 +1,7 @@
 """One partition's way into the tables: records in, batch by batch, exactly once.
 
     projector = Projector(datastore, 3)
-    projector.open()                          # the position, from PostgreSQL, never from Kafka
+    projector.open()                          # takes the partition, and its position from PostgreSQL, never from Kafka
     projector.project(records)                # from projector.position on; returns how far it came
 
 Each batch is decoded, sifted, judged in memory, and written with its tree and its position in one transaction
@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from eventsourcing.postgres import PostgresTrackingRecorder
 
-from ledger.errors import LogError, TreeMismatch, UnreadableRecord
+from ledger.errors import LogError, StaleWriter, TreeMismatch, UnreadableRecord
 from ledger.history import PartitionHistory
 from ledger.log import LogRecord, Position
 from ledger.tree.merkle import leaf_hash
 from projections import load
+from projections.assignments import Assignment, Holder
 from projections.batch import decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name
 from projections.judged import BatchRows, judge_batch
@@ -47,7 +48,10 @@ class Judged(NamedTuple):
 
 
 class Projector:
-    """Projects one partition. `halted`: why it stands still for good, or None."""
+    """Projects one partition.
+
+    `halted`: why it stands still for good, or None. `fenced`: another worker has the partition, so this one waits.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,8 @@ class Projector:
         self.partition = partition
         self.position: int | None = None
         self.halted: LogError | None = None
+        self.fenced = False
+        self.assignment = Assignment(datastore, partition)
         self._datastore, self._metrics, self._durable = datastore, metrics, durable
         self._recorder = PostgresTrackingRecorder(datastore, tracking_table_name=TRACKING_TABLE)
         self._facts_in_memory, self._lookup = facts_in_memory, lookup
@@ -74,12 +80,40 @@ class Projector:
         self._tree = empty_tree(self.partition)
         self._residents = load.Residents(self._history, self._facts_in_memory, self._lookup(self.partition))
 
+    def claim(self) -> None:
+        """Takes the partition from whoever has it; `open` does so when nobody has yet."""
+        self.assignment.claim()
+        self._held()
+
+    def claim_from(self, holder: Holder | None) -> None:
+        """Goes on with a partition whose holder is gone, unless another worker is quicker."""
+        if self.assignment.claim_from(holder):
+            self.forget()
+            self._held()
+
+    def fence(self) -> None:
+        """Takes note that another worker has the partition."""
+        if not self.fenced:
+            _logger.warning("another worker has partition %s now: waiting until it is gone", self.partition)
+        self.fenced = True
+        if self._metrics is not None:
+            self._metrics.held.labels(str(self.partition)).set(0)
+
+    def _held(self) -> None:
+        self.fenced = False
+        if self._metrics is not None:
+            self._metrics.held.labels(str(self.partition)).set(1)
+            self._metrics.epoch.labels(str(self.partition)).set(self.assignment.epoch or 0)
+
     def open(self) -> int:
         """Reads the position, seeded with 0 so that there is a row to lock, the tree and the reference facts.
 
-        A tree that does not fit the position halts the partition: `replay --compare` says what was altered.
+        A partition that another worker has taken meanwhile is `fenced` then. A tree that does not fit the position
+        halts the partition: `replay --compare` says what was altered.
         """
         if self.position is None:
+            if self.assignment.epoch is None:
+                self.claim()
             mismatch = None
             with self._datastore.get_connection() as connection:
                 name = application_name(self.partition)
@@ -87,6 +121,7 @@ class Projector:
                 with connection.transaction():  # one snapshot, for another worker may be writing
                     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                     position = load.position(connection, name)
+                    newest = self.assignment.is_newest(connection)
                     try:
                         self._tree = load.tree(connection, self.partition, position)
                     except TreeMismatch as error:
@@ -94,7 +129,9 @@ class Projector:
                 load.reference_facts(connection, self._history)
                 self._residents.lookup.restore(connection)
             self.position = position
-            if mismatch is not None:
+            if not newest:
+                self.fence()
+            elif mismatch is not None:
                 self.halt(mismatch, position, "tree-mismatch")
         return self.position
 
@@ -139,7 +176,20 @@ class Projector:
 
     def write(self, judged: Judged) -> None:
         """Second step, in any thread: rows, tree and position in one transaction."""
-        tree_s = write(self._recorder, judged.rows, judged.tree, judged.position, durable=self._durable)
+        assert self.assignment.epoch is not None, "claim first"
+        try:
+            tree_s = write(
+                self._recorder,
+                judged.rows,
+                judged.tree,
+                judged.position,
+                self.assignment.epoch,
+                durable=self._durable,
+            )
+        except StaleWriter:
+            if self._metrics is not None:
+                self._metrics.stale.labels(str(self.partition)).inc()
+            raise
         if self._metrics is not None:
             self._metrics.tree_seconds.inc(judged.tree_s + tree_s)
 
@@ -158,8 +208,10 @@ class Projector:
 
     def halt(self, error: LogError, offset: int, code: str) -> None:
         """Stops this partition and says so where `doctor` and `/readyz` look."""
+        parameters = {"partition": self.partition, "offset": offset, "code": code, "epoch": self.assignment.epoch}
         with self._datastore.transaction(commit=True) as cursor:
-            cursor.execute(statements("write")["halt"], {"partition": self.partition, "offset": offset, "code": code})
+            if cursor.execute(statements("write")["halt"], parameters).fetchone() is None:
+                raise StaleWriter(f"another worker has taken partition {self.partition} over: it says where it stands")
         self.halted = error
         _logger.error("partition %s stands still: %s", self.partition, error)
         if self._metrics is not None:
@@ -168,7 +220,8 @@ class Projector:
     def unhalt(self) -> None:
         """Takes back what an earlier run said: this one may be able to read on."""
         with self._datastore.transaction(commit=True) as cursor:
-            cursor.execute(statements("write")["unhalt"], {"partition": self.partition})
+            parameters = {"partition": self.partition, "epoch": self.assignment.epoch}
+            cursor.execute(statements("write")["unhalt"], parameters)
         self.halted = None
         if self._metrics is not None:
             self._metrics.halted.labels(str(self.partition)).set(0)

@@ -7,6 +7,9 @@ One process follows all partitions, or those that are named. When Kafka or Postg
 each time, and goes on from the position in PostgreSQL. A record that cannot be read, or one that is gone, stops its
 partition and is named in the table `halted`; the other partitions go on. So does a partition that is not what its last
 checkpoint says (`Settings.check`), before anything of it is written.
+
+It claims each of its partitions (projections.assignments). One that another worker has claimed since is left alone, and
+looked at every `look_every_s`: it is taken on again when that worker is gone.
 """
 
 import gc
@@ -20,10 +23,11 @@ from dataclasses import dataclass, field
 import psycopg
 from eventsourcing.persistence import PersistenceError
 
-from ledger.errors import LogDiffers, LogError, MissingRecords, NotYet, ProjectionError, UnreadableRecord
+from ledger.errors import LogDiffers, LogError, MissingRecords, NotYet, ProjectionError, StaleWriter, UnreadableRecord
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord, Position
+from projections.assignments import holders, release
 from projections.datastore import Datastore
 from projections.metrics import Metrics
 from projections.pipeline import Pipeline
@@ -45,7 +49,7 @@ class Settings:
     batch_events: int = 10_000
     facts_in_memory: int = FACTS_IN_MEMORY
     poll_s: float = 0.2
-    heads_every_s: float = 2.0
+    look_every_s: float = 2.0
     first_wait_s: float = 0.1
     longest_wait_s: float = 5.0
     durable: bool = True
@@ -54,12 +58,16 @@ class Settings:
 
 @dataclass
 class Progress:
-    """What a caller may watch from another thread; the numbers only rise. `total`: how many records there will be."""
+    """What a caller may watch from another thread; the numbers only rise.
+
+    `total`: how many records there will be. `fenced`: partitions that another worker has.
+    """
 
     events: int = 0
     total: int = 0
     phase: str = ""
     retries: int = 0
+    fenced: frozenset[int] = frozenset()
     caught_up: threading.Event = field(default_factory=threading.Event)
 
 
@@ -118,11 +126,13 @@ class _Follower:
         self._pipeline = Pipeline(self._projectors)
         self._assigned: tuple[int, ...] | None = None
         self._heads_at_start: dict[int, int] = {}
-        self._heads_read_s = float("-inf")
+        self._looked_s = float("-inf")
+        self._gone: set[int] = set()
 
     def close(self) -> None:
-        """Closes the reader; a batch that is being written is finished."""
+        """Closes the reader, and lets the partitions go; a batch that is being written is finished."""
         self._pipeline.close()
+        release(self._datastore, (projector.assignment for projector in self._projectors.values()))
         if self._reader is not None:
             self._reader.close()
 
@@ -135,7 +145,11 @@ class _Follower:
         return (
             until is not None
             and bool(self._projectors)
-            and all((self._projectors[p].position or 0) >= until.get(p, 0) for p in self._running())
+            and all(
+                (projector.position or 0) >= until.get(p, 0)
+                for p, projector in self._projectors.items()
+                if projector.halted is None
+            )
         )
 
     def turn(self, partitions: Sequence[int] | None, until: Mapping[int, int] | None) -> None:
@@ -144,12 +158,13 @@ class _Follower:
         if not self._projectors:
             self._make_projectors(reader, partitions)
         for projector in self._projectors.values():
-            if projector.halted is None:
+            if projector.halted is None and not projector.fenced:
                 projector.open()
         running = self._running()
         if not running:
             self._pipeline.settle()
-            time.sleep(self._settings.poll_s)  # everything stands still
+            self._look(reader, running)
+            self._stopping.wait(self._settings.poll_s)  # everything stands still, or is another's
             return
         if running != self._assigned:
             self._assign(reader, running)
@@ -159,7 +174,9 @@ class _Follower:
                 self._put(partition, records, until)
         self._pipeline.step()
         self._progress.events = self._pipeline.records
-        self._look_at_heads(reader, running)
+        if all((self._projectors[p].position or 0) >= self._heads_at_start[p] for p in running):
+            self._progress.caught_up.set()
+        self._look(reader, running)
 
     def begin_again(self, error: Exception) -> None:
         """After a fault: forgets what is in memory. PostgreSQL's own words may quote a row: its kind is logged."""
@@ -194,6 +211,7 @@ class _Follower:
         check = self._settings.check
         differs = {} if check is None else check(chosen, self._stopping.is_set)
         for p, projector in made.items():
+            projector.claim()
             if p in differs:
                 projector.halt(differs[p], Position.parse(differs[p].position).offset, differs[p].code)
             else:
@@ -203,7 +221,9 @@ class _Follower:
     def _running(self) -> tuple[int, ...]:
         if any(isinstance(projector.halted, LogDiffers) for projector in self._projectors.values()):
             return ()  # a log that is not the signed one stops everything
-        return tuple(p for p, projector in self._projectors.items() if projector.halted is None)
+        return tuple(
+            p for p, projector in self._projectors.items() if projector.halted is None and not projector.fenced
+        )
 
     def _assign(self, reader: Reader, running: tuple[int, ...]) -> None:
         """Reads on from the projectors' positions; a partition that lacks its next record is halted."""
@@ -242,15 +262,32 @@ class _Follower:
         if records:
             self._pipeline.put(partition, records)
 
-    def _look_at_heads(self, reader: Reader, running: Sequence[int]) -> None:
-        """Lag for the metrics, and whether all has been read that was there at the start."""
+    def _look(self, reader: Reader, running: Sequence[int]) -> None:
+        """Now and then: whose the partitions are, and lag for the metrics. After a batch: a stale one is told so."""
         now_s = time.monotonic()
-        if all((self._projectors[p].position or 0) >= self._heads_at_start[p] for p in running):
-            self._progress.caught_up.set()
-        if self._metrics is not None and now_s - self._heads_read_s >= self._settings.heads_every_s:
-            self._heads_read_s = now_s
+        if now_s - self._looked_s < self._settings.look_every_s:
+            return
+        self._looked_s = now_s
+        self._look_at_holders(running)
+        if self._metrics is not None and running:
             for p, head in reader.heads(*running).items():
                 self._metrics.lag.labels(str(p)).set(head - (self._projectors[p].position or 0))
+
+    def _look_at_holders(self, running: Sequence[int]) -> None:
+        """Takes on what waits for a holder that is gone (at two looks); raises `StaleWriter` if one of ours is taken."""
+        with self._datastore.get_connection() as connection:
+            found = holders(connection)
+        taken = [p for p in running if p not in found or found[p].epoch != self._projectors[p].assignment.epoch]
+        for p in taken:
+            self._projectors[p].fence()
+        waiting = {p for p, projector in self._projectors.items() if projector.fenced and projector.halted is None}
+        gone = {p for p in waiting if p not in found or found[p].gone}
+        for p in gone & self._gone:
+            self._projectors[p].claim_from(found.get(p))
+        self._gone = gone
+        self._progress.fenced = frozenset(p for p in waiting if self._projectors[p].fenced)
+        if taken:
+            raise StaleWriter(f"another worker has taken partitions {taken} over")
 
 
 @contextmanager

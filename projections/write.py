@@ -1,10 +1,11 @@
 """Writes one judged batch: rows, tree and position in one transaction, exactly once.
 
 The position is eventsourcing's tracking (`ledger[3]`, offset + 1). Its strictly rising ids do not stop two workers
-whose batches overlap, so the tracking row is locked first and compared with the position this worker stands at:
-`StaleWriter` when another one has moved it. COPY then needs no key to keep doubles out.
+whose batches overlap, so the tracking row is locked first, with the partition's epoch, and both are compared with what
+this worker goes by: `StaleWriter` when another one has moved the position, or has the partition now
+(projections.assignments). COPY then needs no key to keep doubles out.
 
-    write(recorder, judged, tree, position)   # raises StaleWriter, TreeMismatch; commits or leaves nothing
+    write(recorder, judged, tree, position, epoch)   # raises StaleWriter, TreeMismatch; commits or leaves nothing
 """
 
 import time
@@ -29,7 +30,13 @@ Cursor = psycopg.Cursor[Any]
 
 
 def write(
-    recorder: PostgresTrackingRecorder, judged: BatchRows, tree: TreePlan, position: int, *, durable: bool = True
+    recorder: PostgresTrackingRecorder,
+    judged: BatchRows,
+    tree: TreePlan,
+    position: int,
+    epoch: int,
+    *,
+    durable: bool = True,
 ) -> float:
     """Writes what a batch changes and moves the partition from `position` to the batch's end.
 
@@ -42,7 +49,7 @@ def write(
         with tracking_cursor.connection.cursor(row_factory=tuple_row) as cursor:
             if not durable:
                 cursor.execute("SET LOCAL synchronous_commit = off")
-            _lock(cursor, name, position)
+            _lock(cursor, judged.batch.partition, position, epoch)
             _append(cursor, judged)
             _update(cursor, judged)
             _merge(cursor, judged)
@@ -53,10 +60,13 @@ def write(
     return tree_s
 
 
-def _lock(cursor: Cursor, name: str, position: int) -> None:
-    found = cursor.execute(statements("write")["lock position"], {"name": name}).fetchone()
-    if found is None or found[0] != position:
-        raise StaleWriter(f"another worker has moved {name} on: this batch is not written, and its work starts over")
+def _lock(cursor: Cursor, partition: int, position: int, epoch: int) -> None:
+    parameters = {"name": application_name(partition), "partition": partition}
+    found = cursor.execute(statements("write")["lock position"], parameters).fetchone()
+    if found is None or found[1] != epoch:
+        raise StaleWriter(f"another worker has taken partition {partition} over: this batch is not written")
+    if found[0] != position:
+        raise StaleWriter(f"partition {partition} is not where this batch begins: it is not written, work starts over")
 
 
 def _append(cursor: Cursor, judged: BatchRows) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from api.http import answers
-from api.http.runtime import wall_clock
+from api.recording import wall_clock
 from ledger import codec
 from ledger.log import Position
 from ledger.policy import my_san_jose

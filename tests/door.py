@@ -21,8 +21,9 @@ from fastapi import APIRouter
 from pydantic import SecretStr
 
 from api.http.app import create_app, server_config
-from api.http.runtime import Runtime, opened, wall_clock
+from api.http.runtime import Runtime, opened
 from api.issuer import AUDIENCE, ISSUER, Issuer
+from api.recording import wall_clock
 from api.settings import Settings
 from ledger.kafka import topics
 from ledger.log import LogRecord

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from api.cli.stack import environment
-from api.http.runtime import wall_clock
+from api.recording import wall_clock
 from api.settings import Settings
 from ledger.erasing.eraser import Eraser
 from ledger.erasing.erasures import ErasuresInLog

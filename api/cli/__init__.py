@@ -33,6 +33,7 @@ from api.cli import (
     judge,
     operator,
     policy,
+    record,
     replay,
     serve,
     sign,
@@ -150,6 +151,7 @@ app.command()(judge.judge)
 app.add_typer(policy.app, name="policy")
 app.command()(serve.serve)
 app.command()(serve.project)
+app.command()(record.record)
 app.command()(sign.sign)
 app.command()(replay.replay)
 app.command(name="verify-log")(verify_log.verify_log)

@@ -69,12 +69,15 @@ def fill(running: "Stack") -> None:
 
 def ready_line(running: "Stack") -> dict[str, Any]:
     """What `dev --json` prints once all is ready."""
+    from ledger.kafka.intake import topic_of
+
     return {
         "api": running.url,
         "kafka": running.kafka,
         "database": running.database,
         "vkeys": list(running.settings.checkpoint_vkeys),
         "tokens": running.tokens(),
+        "intake": [topic_of(client) for client in running.settings.intake_clients],
     }
 
 
@@ -154,6 +157,7 @@ def _announce(running: "Stack", empty: bool) -> None:
 def welcome(running: "Stack", empty: bool) -> list[str]:
     """Addresses, tokens and three next commands."""
     from api.city.story import expectations
+    from ledger.kafka.intake import topic_of
 
     tokens = running.tokens()
     source, event_id = next(key for key, expect in expectations().items() if expect.outcome == "inconsistent")
@@ -163,6 +167,7 @@ def welcome(running: "Stack", empty: bool) -> list[str]:
         f"  API         {running.url}",
         f"  Kafka       {running.kafka}",
         f"  PostgreSQL  {running.database}",
+        *(f"  intake      {topic_of(client)}" for client in running.settings.intake_clients),
         f"  data        {running.folder}",
         *(f"  key         {vkey}" for vkey in running.settings.checkpoint_vkeys),
         "",

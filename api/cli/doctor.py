@@ -48,7 +48,7 @@ def doctor(
         list[str] | None, typer.Option("--only", metavar="CHECK", help="Only this check; may be given again.")
     ] = None,
 ) -> None:
-    """Check broker, topics, database, views, lag, signer, keys, clock, installation; say what is wrong, what to do."""
+    """Check broker, database, views, lag, workers, intake, signer, keys, installation; say what to do."""
     from api.cli.serve import load_settings
 
     out = console.get()
@@ -90,12 +90,15 @@ def examined(name: str, check: Check, settings: "Settings") -> list[Finding]:
 
 def _broker(settings: "Settings") -> Iterator[Finding]:
     from ledger.kafka import topics
+    from ledger.kafka.intake import topic_of
 
     if not settings.kafka:
         raise ConfigurationError("no broker is named: set CONSENT_LEDGER_KAFKA")
     wanted = topics.ledger_topics(settings.partitions)
     wanted[settings.topic] = wanted.pop(topics.EVENTS)
     wanted[settings.checkpoints_topic] = wanted.pop(topics.CHECKPOINTS)
+    wanted[settings.rejected_topic] = wanted.pop(topics.REJECTED)
+    wanted |= {topic_of(each.client_id): (topics.Kind.INTAKE, 0) for each in settings.intake_principals()}
     found = topics.differences(settings.kafka, wanted)
     for difference in found:
         if difference.found is None:
@@ -164,6 +167,18 @@ def _lag(settings: "Settings") -> Iterator[Finding]:
         yield Finding("lag", OK, f"{sum(heads.values()):,} offsets, {sum(behind.values()):,} not projected yet")
 
 
+def _workers(settings: "Settings") -> Iterator[Finding]:
+    from api.cli import doctor_work
+
+    return doctor_work.workers(settings)
+
+
+def _intake(settings: "Settings") -> Iterator[Finding]:
+    from api.cli import doctor_work
+
+    return doctor_work.intake(settings)
+
+
 def _vault(settings: "Settings") -> Iterator[Finding]:
     from ledger.vault.store import VaultStore
 
@@ -221,6 +236,8 @@ CHECKS: dict[str, Check] = {
     "broker": _broker,
     "database": _database,
     "lag": _lag,
+    "workers": _workers,
+    "intake": _intake,
     "signer": _signer,
     "vault": _vault,
     "keys": _keys,

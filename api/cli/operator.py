@@ -7,10 +7,10 @@
              CONSENT_LEDGER_VAULT_PASSWORD=...
     $ consent-ledger setup --make-keys
 
-Makes the topics, the roles with these passwords, and the tables; changes no topic that is there. With `--make-keys` it
-also makes the vault's key and the receipts' key in the files that CONSENT_LEDGER_VAULT_KEY_FILE and
-CONSENT_LEDGER_RECEIPTS_KEY_FILE name, unless they hold one already; and that of checkpoints, where
-CONSENT_LEDGER_CHECKPOINT_KEY_FILE names a file: on the signer's own host, in production.
+Makes the topics (one for each client of CONSENT_LEDGER_INTAKE_CLIENTS too), the roles with these passwords, and the
+tables; changes no topic that is there. With `--make-keys` it also makes the vault's key and the receipts' key in the
+files that CONSENT_LEDGER_VAULT_KEY_FILE and CONSENT_LEDGER_RECEIPTS_KEY_FILE name, unless they hold one already; and
+that of checkpoints, where CONSENT_LEDGER_CHECKPOINT_KEY_FILE names a file: on the signer's own host, in production.
 """
 
 from collections.abc import Callable
@@ -64,6 +64,7 @@ def setup(
 
     out = console.get()
     settings = load_settings("kafka")
+    principals = settings.intake_principals()
     passwords = {role: secret_setting(name) for role, name in _PASSWORDS.items()}
     keys = _make_keys(settings) if make_keys else []
     made = provision(
@@ -72,7 +73,10 @@ def setup(
         passwords,
         topic=settings.topic,
         checkpoints_topic=settings.checkpoints_topic,
+        rejected_topic=settings.rejected_topic,
         partitions=settings.partitions,
+        intake_clients=[principal.client_id for principal in principals],
+        intake_partitions=settings.intake_partitions,
     )
     if out.json:
         out.data({"topics_made": made.topics, "keys_made": keys})

@@ -14,6 +14,7 @@ import typer
 
 from api.cli import console
 from api.cli.children import stop_with_parent
+from api.cli.metrics import serve_metrics
 from ledger.errors import ConfigurationError
 
 if TYPE_CHECKING:  # imported where they are used: `judge` and `--help` start without them
@@ -73,13 +74,15 @@ def project(
 ) -> None:
     """Keep the views up to date: follow the log, judge, and write, exactly once."""
     from api.http.app import configure_logging
-    from api.http.runtime import start_check
+    from api.recording import start_check
     from projections import members, worker
+    from projections.metrics import Metrics
     from projections.schema import LIVE, at_schema
 
     stop_with_parent()
     settings = load_settings("kafka", "database")
     configure_logging(settings.log_level)
+    serve_metrics(settings)
     chosen = _partitions(partitions, settings.partitions)
     # The worker names its schema itself; who compares finds it by the search path.
     check = start_check(settings.model_copy(update={"database": at_schema(settings.database, LIVE)}))
@@ -91,11 +94,11 @@ def project(
 
         follow(projection, settings.kafka, settings.database, topic=settings.topic, partitions=chosen)
         return
-    work = worker.Settings(topic=settings.topic, check=check)
+    work, metrics = worker.Settings(topic=settings.topic, check=check), Metrics()
     if chosen is None:
-        halted = members.run_in_group(settings.kafka, settings.database, settings=work)
+        halted = members.run_in_group(settings.kafka, settings.database, settings=work, metrics=metrics)
     else:
-        halted = worker.run(settings.kafka, settings.database, partitions=chosen, settings=work)
+        halted = worker.run(settings.kafka, settings.database, partitions=chosen, settings=work, metrics=metrics)
     for error in halted.values():
         raise error
 

@@ -18,6 +18,7 @@ import typer
 
 from api.cli import client, console
 from api.cli.children import stop_with_parent
+from api.cli.metrics import serve_metrics
 from api.cli.serve import load_settings
 from ledger.errors import ConfigurationError, InvalidNote, NotFound, NotYet
 
@@ -41,6 +42,7 @@ def sign() -> None:
     from projections import signer
 
     configure_logging(settings.log_level)
+    serve_metrics(settings)
     how = signer.Settings(topic=settings.checkpoints_topic, every_s=settings.checkpoint_every_s)
     refused = signer.run(settings.kafka, settings.signer_database, signers, verifiers, settings=how)
     for error in refused.values():

@@ -1,4 +1,4 @@
-"""The whole product on this machine: broker, database, tables, keys, issuer, API, worker and signer, in one folder.
+"""The whole product on this machine: broker, database, tables, keys, issuer, API, worker, intake, signer; one folder.
 
     with opened(Path("data"), port=None, say=print) as stack:
         stack.url, stack.tokens()
@@ -33,7 +33,9 @@ from api.cli.children import Children
 from api.cli.guard import Guard
 from api.issuer import Issuer
 from api.settings import Settings, secret_file
+from ledger.authority import ANY_SOURCE
 from ledger.errors import LocalServerError
+from ledger.events import EVENTS_WRITE, RULES_WRITE
 from ledger.kafka import process
 from ledger.kafka.local import ADDRESS_VARIABLE as KAFKA_VARIABLE
 from ledger.kafka.local import local_kafka
@@ -44,6 +46,7 @@ from projections.local import ADDRESS_VARIABLE as DATABASE_VARIABLE
 from projections.local import local_postgres
 
 LEDGER_NAME = "consent-ledger.local"
+INTAKE_CLIENT = "dev-intake"
 DEFAULT_PORT = 8080
 READY_S = 60.0
 VIEWS_S = 120.0
@@ -235,7 +238,14 @@ def opened(
         kafka = _kafka(exits, folder, guard, servers, say)
         database = _database(exits, folder, guard, servers, say)
         say("making topics, roles and tables")
-        made = provision.provision(kafka, database, _passwords(folder), partitions=partitions)
+        made = provision.provision(
+            kafka,
+            database,
+            _passwords(folder),
+            partitions=partitions,
+            intake_clients=[INTAKE_CLIENT],
+            intake_partitions=partitions,
+        )
         settings = _settings(folder, kafka, made, partitions, chosen_port)
         children = exits.enter_context(Children(folder / "logs"))
         stack = Stack(
@@ -287,9 +297,11 @@ def _quoted(value: str) -> str:
 
 
 def serve(stack: Stack, say: Say) -> None:
-    """Starts the API and waits until it answers."""
-    say("starting the API")
+    """Starts the API and what records from Kafka, and waits until the API answers."""
+    say("starting the API and the intake")
     stack.children.start("api", ["serve"], environment(stack.settings, without=_OF_THE_SIGNER))
+    no_keys = (*_OF_THE_SIGNER, *_OF_THE_VAULT, "receipts_key_file")
+    stack.children.start("record", ["record"], environment(stack.settings, without=no_keys))
     stack.wait_for_api()
 
 
@@ -301,8 +313,8 @@ def environment(settings: Settings, *, only: Sequence[str] = (), without: Sequen
             continue
         value = getattr(settings, name)
         if value is not None:
-            listed = isinstance(value, tuple)
-            found[f"CONSENT_LEDGER_{name.upper()}"] = orjson.dumps(value).decode() if listed else str(value)
+            structured = isinstance(value, tuple | dict)
+            found[f"CONSENT_LEDGER_{name.upper()}"] = orjson.dumps(value).decode() if structured else str(value)
     return found
 
 
@@ -355,6 +367,10 @@ def _settings(folder: Path, kafka: str, made: provision.Provisioned, partitions:
         receipts_key=None,
         checkpoint_key=None,
         jwks_url="",
+        metrics_port=None,  # one for each process: a single number fits none of them
+        rejected_topic="ledger.rejected",
+        intake_clients={INTAKE_CLIENT: dict.fromkeys((EVENTS_WRITE, RULES_WRITE), (ANY_SOURCE,))},
+        intake_partitions=partitions,
         ledger_name=LEDGER_NAME,
         kafka=kafka,
         partitions=partitions,

@@ -7,32 +7,29 @@ Handlers reach it by `runtime_of(request)`, and who calls by `await principal_of
 """
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from api.auth import JwksFile, JwksSource, JwksUrl, TokenVerifier
+from api.recording import recording, wall_clock
 from api.settings import Settings
 from ledger.authority import Principal
 from ledger.erasing.eraser import Eraser
 from ledger.erasing.erasures import ErasuresInLog
-from ledger.errors import ConfigurationError, LogDiffers
+from ledger.errors import ConfigurationError
 from ledger.kafka.log import KafkaLog
 from ledger.recording.record import Clock
-from ledger.recording.recorder import Limits, Recorder
+from ledger.recording.recorder import Recorder
 from ledger.tree.note import Verifier
 from ledger.vault.erasures import Erasures
 from ledger.vault.logins import LoginMap
 from ledger.vault.store import VaultStore
-from projections.index import AdvisoryLock, PostgresIndex
-from projections.start_check import StartCheck
+from projections.index import PostgresIndex
 from projections.tlog import Trees
 
-_logger = logging.getLogger("consent_ledger.start")
 _TREE_CONNECTIONS = 4
 
 
@@ -54,11 +51,6 @@ class Runtime:
     clock: Clock
 
 
-def wall_clock() -> int:
-    """The ledger's clock: whole microseconds since 1970 UTC."""
-    return time.time_ns() // 1_000
-
-
 @contextmanager
 def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
     """Opens every part and the recorder; closes them in the other order, after what waits was recorded."""
@@ -66,33 +58,25 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         signer = settings.receipts_signer()
         wrapper = settings.key_wrapper()
         tokens = token_verifier(settings)
-        log = stack.enter_context(
-            KafkaLog(settings.kafka, settings.topic, linger_ms=settings.linger_ms, deadline_s=settings.deadline_s)
-        )
-        index = PostgresIndex(settings.database)
-        stack.callback(index.close)
-        in_log = ErasuresInLog(log, index, settings.tail_records)
-        vault = VaultStore(settings.vault_database, wrapper, guard=in_log)
-        stack.callback(vault.close)
+        opened: list[tuple[ErasuresInLog, VaultStore]] = []
+
+        def vault_of(log: KafkaLog, index: PostgresIndex, closing: ExitStack) -> VaultStore:
+            in_log = ErasuresInLog(log, index, settings.tail_records)
+            vault = VaultStore(settings.vault_database, wrapper, guard=in_log)
+            closing.callback(vault.close)
+            opened.append((in_log, vault))
+            return vault
+
+        recorded = stack.enter_context(recording(settings, clock, vault_of, signer))
+        log, index, recorder = recorded.log, recorded.index, recorded.recorder
+        [(in_log, vault)] = opened
         trees = Trees(settings.database, pool_size=_TREE_CONNECTIONS)
         stack.callback(trees.close)
-        limits = Limits(
-            queue_events=settings.queue_events,
-            client_events=settings.client_events,
-            tail_records=settings.tail_records,
-        )
-        lock = AdvisoryLock(settings.database)
-        comparison = start_check(settings)
-
-        def check(stopping: Callable[[], bool]) -> Sequence[LogDiffers]:
-            return [] if comparison is None else list(comparison(range(log.partitions), stopping).values())
-
-        recorder = Recorder(log, index, vault, lock, clock=clock, signer=signer, check=check, limits=limits)
         logins, erasures = LoginMap(vault.database, wrapper, in_log), Erasures(vault.database)
         eraser = Eraser(erasures, in_log, recorder.submit, clock)
         # What cannot be undone rests on a log that was compared with its checkpoints.
         recorder.start(then=eraser.start)
-        stack.callback(recorder.stop)
+        stack.callback(recorder.stop)  # before what it does not own is closed; a second time does nothing
         stack.callback(eraser.stop)
         yield Runtime(
             settings, log, index, vault, recorder, tokens, signer.verifier, trees, logins, erasures, eraser, clock
@@ -108,23 +92,6 @@ async def opened(settings: Settings, clock: Clock = wall_clock) -> AsyncIterator
         yield runtime
     finally:
         await asyncio.to_thread(manager.__exit__, None, None, None)
-
-
-def start_check(settings: Settings) -> StartCheck | None:
-    """What compares the log with its checkpoints at the start; None where no key of checkpoints is trusted."""
-    verifiers = settings.checkpoint_verifiers()
-    if not verifiers:
-        _logger.warning("the log is compared with no checkpoint: CONSENT_LEDGER_CHECKPOINT_VKEYS names no key")
-        return None
-    tail = settings.start_check == "tail"
-    return StartCheck(
-        settings.kafka,
-        verifiers,
-        settings.database,
-        topic=settings.topic,
-        checkpoints=settings.checkpoints_topic,
-        tail=tail,
-    )
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

@@ -7,17 +7,24 @@ worker has lost a partition and the moment at which it hears of it, another may 
     with Membership("broker:9092", "ledger.events", "ledger.project.live") as membership:
         while True:
             mine = membership.partitions()     # changes between calls, never during one
+            membership.generation              # rises whenever they were given anew, be they the same
             ...
+
+`committed` and `commit` keep a number beside each partition, with the group: the intake's reader (ledger.kafka.intake)
+has its place there. A member that has lost the partition cannot commit.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import CommitFailedError, IllegalGenerationError, UnknownMemberIdError
 
-from ledger.errors import LogError
+from ledger.errors import LogError, NotYet
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
+
+_ANSWER_MS = 10_000
 
 
 class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -25,11 +32,13 @@ class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client h
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
+        self.generation = 0
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Nothing to keep: the position is not ours."""
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self.generation += 1
         for partition in assigned:
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
@@ -60,11 +69,12 @@ class Membership:
             )
         self._topic = topic
         self._group = group
+        self._watcher = _Watcher(self._consumer)
         try:
             with translated(f"joining {group}"):
                 if not self._consumer.partitions_for_topic(topic):
                     raise LogError(f"the topic {topic} does not exist on this broker: make it, or check the address")
-                self._consumer.subscribe([topic], listener=_Watcher(self._consumer))
+                self._consumer.subscribe([topic], listener=self._watcher)
         except BaseException:
             self.close()
             raise
@@ -84,3 +94,26 @@ class Membership:
         with translated(f"being in {self._group}"):
             self._consumer.poll(timeout_ms=int(wait_s * 1000))
             return frozenset(partition.partition for partition in self._consumer.assignment())
+
+    @property
+    def generation(self) -> int:
+        """How many times we were given partitions."""
+        return self._watcher.generation
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, int]:
+        """What the group last committed of each of these partitions; nothing for one of which it never did."""
+        with translated(f"asking what {self._group} has committed"):
+            places = [TopicPartition(self._topic, p) for p in partitions]
+            found = {at.partition: self._consumer.committed(at, timeout_ms=_ANSWER_MS) for at in places}
+        return {p: int(offset) for p, offset in found.items() if offset is not None and offset >= 0}
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Keeps these offsets with the group. Raises `NotYet` when we are not (or no longer) given all of them."""
+        said = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        try:
+            with translated(f"committing to {self._group}"):
+                self._consumer.commit(said, timeout_ms=_ANSWER_MS)
+        except LogError as error:
+            if isinstance(error.__cause__, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
+                raise NotYet(f"{self._group} has given the partitions to others meanwhile") from None
+            raise

@@ -44,8 +44,11 @@ class Call:
         answer.set_running_or_notify_cancel()  # a caller that goes away does not undo what it sent
         return cls(items, principal, door, answer, [None] * len(items), len(items))
 
-    def finish(self, index: int, result: Result, signer: Signer) -> None:
-        """Answers one event; the last one answers the call, with a receipt for all that are recorded."""
+    def finish(self, index: int, result: Result, signer: Signer | None) -> None:
+        """Answers one event; the last one answers the call, with a receipt for all that are recorded.
+
+        Without a signer there is no receipt.
+        """
         assert self.results[index] is None, "an event is answered once"
         self.results[index] = result
         self.left -= 1
@@ -53,7 +56,8 @@ class Call:
             return
         results = tuple(r for r in self.results if r is not None)
         lines = [r.line for r in results if isinstance(r, Recorded)]
-        self.answer.set_result(Answer(results, receipts.issue(lines, signer) if lines else None))
+        receipt = receipts.issue(lines, signer) if lines and signer is not None else None
+        self.answer.set_result(Answer(results, receipt))
 
 
 @dataclass(slots=True, eq=False)

@@ -111,7 +111,7 @@ class Recorder:
         lock: ExclusiveLock,
         *,
         clock: Clock,
-        signer: Signer,
+        signer: Signer | None,
         check: Check | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,

@@ -191,6 +191,15 @@ CREATE TABLE halted (
     since       timestamptz NOT NULL DEFAULT now()
 );
 
+-- Not a view: which worker may write each partition now (projections.assignments). `released`: it has let go by itself.
+CREATE TABLE assignments (
+    "partition" integer PRIMARY KEY,
+    epoch       bigint      NOT NULL,
+    worker      text        NOT NULL,
+    released    boolean     NOT NULL DEFAULT false,
+    since       timestamptz NOT NULL DEFAULT now()
+);
+
 -- name: indexes for building
 -- There from the beginning: rows arrive in the order of the first two, and few are in the third.
 CREATE UNIQUE INDEX timeline_position ON timeline ("partition", "offset");

@@ -1,7 +1,11 @@
 -- What the worker writes in one transaction with its position.
 
 -- name: lock position
-SELECT notification_id FROM tracking WHERE application_name = %(name)s FOR UPDATE
+-- Position and epoch in one round trip. Both stay as they are until the transaction ends: a claim waits for it.
+SELECT t.notification_id, a.epoch
+FROM tracking t CROSS JOIN assignments a
+WHERE t.application_name = %(name)s AND a."partition" = %(partition)s
+FOR UPDATE OF t FOR SHARE OF a
 
 -- name: copy timeline
 COPY timeline ("offset", key_hash, occurred, recorded, "partition", fact, subject, source, id, kind, purposes,
@@ -137,8 +141,14 @@ WHERE CASE WHEN held.kind = 'agreement.ended'
            ELSE (excluded.occurred, excluded."offset") > (held.occurred, held."offset") END
 
 -- name: halt
-INSERT INTO halted ("partition", "offset", code) VALUES (%(partition)s, %(offset)s, %(code)s)
+-- Only by whoever may write the partition, as all that is written of it: no row, nothing is said.
+INSERT INTO halted ("partition", "offset", code)
+SELECT %(partition)s::integer, %(offset)s::bigint, %(code)s::text
+WHERE EXISTS (SELECT FROM assignments WHERE "partition" = %(partition)s::integer AND epoch = %(epoch)s::bigint FOR SHARE)
 ON CONFLICT ("partition") DO UPDATE SET "offset" = excluded."offset", code = excluded.code, since = now()
+RETURNING 1
 
 -- name: unhalt
-DELETE FROM halted WHERE "partition" = %(partition)s
+DELETE FROM halted
+WHERE "partition" = %(partition)s
+  AND EXISTS (SELECT FROM assignments WHERE "partition" = %(partition)s AND epoch = %(epoch)s FOR SHARE)

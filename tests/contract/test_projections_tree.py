@@ -77,6 +77,7 @@ def project_in(dice: random.Random, dsns: Dsns, found: Sequence[LogRecord], long
             if dice.random() < 0.2:
                 at = 1 - at
                 workers[at].forget()
+                workers[at].claim()
             workers[at].open()
             start = sizes[-1]
             sizes.append(min(len(found), start + dice.randint(1, longest)))
@@ -236,6 +237,7 @@ def test_a_tree_that_was_altered_stops_its_partition(log: KafkaLog, dsns: Dsns) 
                 connection.rollback()
                 assert said == [(0, position, "tree-mismatch")]
             running.forget()
+            running.claim()
             assert running.open() == 290
             assert running.halted is None
         running.project(found[290:])

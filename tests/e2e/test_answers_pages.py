@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.http.runtime import wall_clock
+from api.recording import wall_clock
 from ledger import codec
 from tests.answering import (
     COLLECTED,

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api.city import Seeded, StoryClock, Table, expectations, live_events, seed, story, table
-from api.http.runtime import wall_clock
+from api.recording import wall_clock
 from api.settings import Settings
 from ledger import codec
 from ledger.errors import Conflict

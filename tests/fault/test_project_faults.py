@@ -108,27 +108,24 @@ def test_a_log_that_has_become_shorter_stops_its_partition(
         assert connection.execute("SELECT code FROM halted").fetchall() == [("missing-records",)]
 
 
-def test_of_two_workers_on_one_partition_one_is_told_that_it_is_stale(log: KafkaLog, topic: str, dsns: Dsns) -> None:
+def test_a_batch_that_does_not_begin_at_the_position_is_refused(log: KafkaLog, topic: str, dsns: Dsns) -> None:
     append(log, 0, history(7, 0))
     found = records(log, 0)
-    name = schema_of(dsns)
-    with Datastore(dsns.projector, name) as one, Datastore(dsns.projector, name) as two:
-        first, second = Projector(one, 0), Projector(two, 0)
-        first.open()
-        second.open()
-        first.project(found[:40])
+    with Datastore(dsns.projector, schema_of(dsns)) as datastore, psycopg.connect(dsns.owner) as connection:
+        projector = Projector(datastore, 0)
+        projector.open()
+        projector.project(found[:40])
+        judged = projector.judge(found[40:60])
+        assert judged is not None
+        connection.execute("UPDATE tracking SET notification_id = 41 WHERE application_name = 'ledger[0]'")
+        connection.commit()
         with pytest.raises(StaleWriter):
-            second.project(found[:30])
-        with pytest.raises(StaleWriter):
-            second.project(found[:40])
-        check_trees(dsns, {0: found[:40]})
-        second.forget()
-        assert second.open() == 40
-        second.project(found[40:])
-        check_trees(dsns, {0: found})
-        with pytest.raises(StaleWriter):
-            first.project(found[40:])
-    assert verdict_rows(dsns, 0) == pure_verdicts(found, 0)
+            projector.write(judged)
+        connection.execute("UPDATE tracking SET notification_id = 40 WHERE application_name = 'ledger[0]'")
+        connection.commit()
+        projector.forget()
+        assert (projector.open(), projector.fenced) == (40, False)
+        projector.project(found[40:])
     check_trees(dsns, {0: found})
 
 
