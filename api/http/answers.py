@@ -5,7 +5,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
+from api.http import audit, check, erasing, evidence, health, public, records, residents, tlog, views
 
 
 def routers() -> list[APIRouter]:
@@ -17,6 +17,7 @@ def routers() -> list[APIRouter]:
         records.router,
         evidence.router,
         residents.router,
+        audit.router,
         check.router,
         tlog.router,
         erasing.router,

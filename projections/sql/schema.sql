@@ -208,6 +208,7 @@ CREATE INDEX holdings_subject ON holdings (subject, occurred);
 CREATE INDEX timeline_log ON timeline (subject, occurred, "offset");
 CREATE INDEX cases_subject ON cases (subject);
 CREATE INDEX withheld_about ON withheld (subject, about_source, about_id);
+CREATE INDEX verdicts_not_consistent ON verdicts ("partition", "offset") WHERE known_until IS NULL AND outcome <> 'consistent';
 
 -- name: row security
 -- Deny by default: a connection that says neither whose data it reads nor that it is an auditor's sees no resident.
