@@ -5,7 +5,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, erasing, evidence, exports, health, history, public, records, residents, tlog, views
+from api.http import audit, check, erasing, evidence, exports, health, history, public, records, residents, tlog, views
 
 
 def routers() -> list[APIRouter]:
@@ -19,6 +19,7 @@ def routers() -> list[APIRouter]:
         history.router,
         exports.router,
         residents.router,
+        audit.router,
         check.router,
         tlog.router,
         erasing.router,

@@ -152,6 +152,7 @@ _SAID = {
     "purpose": "that name this purpose",
     "outcome": "with this verdict now",
     "kind": "of this kind",
+    "period": "day or month, else month: what by_period counts by, in UTC",
     "limit": f"rows of a page: 1 to {MAX_LIMIT}, else {DEFAULT_LIMIT}",
     "cursor": "where the page before ended, as its Link says",
     "known_at": "the verdict as it was known at this position, P-O",

@@ -222,6 +222,8 @@ CREATE INDEX IF NOT EXISTS holdings_subject ON holdings (subject, occurred);
 CREATE INDEX IF NOT EXISTS timeline_log ON timeline (subject, occurred, "offset");
 CREATE INDEX IF NOT EXISTS cases_subject ON cases (subject);
 CREATE INDEX IF NOT EXISTS withheld_about ON withheld (subject, about_source, about_id);
+CREATE INDEX IF NOT EXISTS verdicts_not_consistent ON verdicts ("partition", "offset")
+    WHERE known_until IS NULL AND outcome <> 'consistent';
 
 -- name: row security
 -- Deny by default: a connection that says neither whose data it reads nor that it is an auditor's sees no resident.
