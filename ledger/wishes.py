@@ -47,10 +47,9 @@ class Held(NamedTuple):
 
 
 class Again(NamedTuple):
-    """What is given again in place of the consent `of`; `part` counts from 0 where it takes more than one."""
+    """What is given again in place of the consent `of`; more than one where the purposes are more than one may name."""
 
     of: str
-    part: int
     coverage: Coverage
     expires: int | None
 
@@ -68,9 +67,9 @@ def withdrawal(policy: Policy, active: Sequence[Held], purpose: str) -> Withdraw
     again: list[Again] = []
     for held in ends:
         left = remaining(policy, held.coverage.purposes, purpose)
-        for part, start in enumerate(range(0, len(left), MAX_PURPOSES)):
+        for start in range(0, len(left), MAX_PURPOSES):
             coverage = held.coverage._replace(purposes=left[start : start + MAX_PURPOSES])
-            again.append(Again(held.consent_id, part, coverage, held.expires))
+            again.append(Again(held.consent_id, coverage, held.expires))
     return Withdrawal(ends, tuple(again))
 
 

@@ -5,7 +5,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
+from api.http import check, erasing, evidence, health, me, me_consents, public, records, residents, tlog, views, writing
 
 
 def routers() -> list[APIRouter]:
@@ -20,4 +20,7 @@ def routers() -> list[APIRouter]:
         check.router,
         tlog.router,
         erasing.router,
+        writing.router,
+        me.router,
+        me_consents.router,
     ]

@@ -102,7 +102,7 @@ def _door(
 
 
 _WAITS, _RUNS, _DONE = "waits for another operator", "begun: ask again how far it is", "done"
-_USED = {409: {"description": "the idempotency key was used for something else"}}
+_USED = {422: {"description": "breaks the contract, or the idempotency key was used for something else"}}
 _NOT_NOW = {409: {"description": "not in a state that allows this"}}
 
 ASK_MINE = _door(

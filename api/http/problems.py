@@ -42,6 +42,10 @@ class MediaType(ConsentLedgerError):
     """The body is of a media type that this door does not take (HTTP 415)."""
 
 
+class KeyReused(ConsentLedgerError):
+    """An idempotency key was used before, for something else (HTTP 422)."""
+
+
 class Kind(NamedTuple):
     """One kind of problem: what its `type` ends in, its status and its title."""
 
@@ -62,6 +66,7 @@ MEDIA = Kind(
     "media-type", 415, "Send application/cloudevents+json, application/cloudevents-batch+json, or ce- headers."
 )
 MALFORMED = Kind("malformed", 422, "The input is JSON but breaks the contract. Mend what the errors name.")
+KEY_REUSED = Kind("idempotency-key-reused", 422, "This idempotency key was used for something else. Send a new one.")
 BUSY = Kind("too-many", 429, "Too many events of this client wait. Send slower.")
 INTERNAL = Kind("internal", 500, "The ledger failed. Nothing of your input is shown here; the request id names it.")
 UNAVAILABLE = Kind("unavailable", 503, "Not there yet, or a part is down. Send the same again later.")
@@ -89,6 +94,8 @@ def describe(error: ConsentLedgerError) -> tuple[dict[str, Any], dict[str, str]]
             return document(TOO_LARGE, [Problem("", "too-large")]), {}
         case MediaType():
             return document(MEDIA, [Problem("", "media-type")]), {}
+        case KeyReused():
+            return document(KEY_REUSED, [Problem("idempotency-key", "reused")]), {}
         case Unauthenticated():
             challenge = 'Bearer error="invalid_token"' if error.code != "no-token" else "Bearer"
             return document(UNAUTHENTICATED, [Problem("", error.code)]), {"www-authenticate": challenge}
