@@ -5,7 +5,22 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import check, erasing, evidence, health, me, me_consents, public, records, residents, tlog, views, writing
+from api.http import (
+    anonymous,
+    check,
+    erasing,
+    evidence,
+    health,
+    me,
+    me_consents,
+    public,
+    queue,
+    records,
+    residents,
+    tlog,
+    views,
+    writing,
+)
 
 
 def routers() -> list[APIRouter]:
@@ -23,4 +38,6 @@ def routers() -> list[APIRouter]:
         writing.router,
         me.router,
         me_consents.router,
+        queue.router,
+        anonymous.router,
     ]

@@ -207,6 +207,9 @@ CREATE INDEX holdings_subject ON holdings (subject, occurred);
 -- What only answers need; a rebuild makes them last.
 CREATE INDEX timeline_log ON timeline (subject, occurred, "offset");
 CREATE INDEX cases_subject ON cases (subject);
+CREATE INDEX cases_waiting ON cases (kind, opened, "partition", opened_offset) WHERE resolved IS NULL;
+CREATE INDEX cases_answered ON cases (kind, resolved, "partition", opened_offset) WHERE resolved IS NOT NULL;
+CREATE INDEX cases_opened ON cases ("partition", opened_offset);
 CREATE INDEX withheld_about ON withheld (subject, about_source, about_id);
 
 -- name: row security
