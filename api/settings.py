@@ -84,6 +84,21 @@ class Settings(BaseSettings):
     client_events: int = Field(10_000, ge=1_000, description="events of one client that may wait before a 429")
     tail_records: int = Field(300_000, ge=1_000, description="records the views may be behind before a 503")
 
+    queue_sources: tuple[str, ...] = Field(
+        ("/offices/information-security",),
+        description="whose staff (`rules:write` for one of these sources) read and answer the queue, a JSON list",
+    )
+    complaint_days: int = Field(30, ge=1, le=3_650, description="days until a complaint, question or comment is due")
+    contest_days: int = Field(30, ge=1, le=3_650, description="days until a contest is due")
+    access_days: int = Field(10, ge=1, le=3_650, description="days until a wish to see or update what is held is due")
+    incident_days: int = Field(30, ge=1, le=3_650, description="days until an incident is to be contained")
+    anonymous_per_minute: int = Field(
+        60, ge=1, le=100_000, description="anonymous engagements that one API process takes in a minute before a 429"
+    )
+    anonymous_per_address: int = Field(
+        5, ge=1, le=100_000, description="the same for one address; as many wrong receipt codes are let pass"
+    )
+
     host: str = Field("127.0.0.1", description="the address the API listens on")
     port: int = Field(8080, ge=0, le=65_535, description="the port the API listens on")
     metrics_host: str = Field("127.0.0.1", description="the address of the workers' metrics, which carry no token")

@@ -135,10 +135,14 @@ class AnsweringLedger:
 
 
 @contextmanager
-def open_ledger(kafka: str, database: str, folder: Path, *, policy: bool = True) -> Iterator[AnsweringLedger]:
-    """A ledger of its own, with the My San Jose policy unless told not to."""
+def open_ledger(
+    kafka: str, database: str, folder: Path, *, policy: bool = True, **changes: Any
+) -> Iterator[AnsweringLedger]:
+    """A ledger of its own, with the My San Jose policy unless told not to; `changes` are settings."""
     name, clock = f"answers_{uuid4().hex[:12]}", Clock()
-    with open_door(kafka, database, folder, clock=clock, routers=tuple(answers.routers()), name=name) as door:
+    with open_door(
+        kafka, database, folder, clock=clock, routers=tuple(answers.routers()), name=name, **changes
+    ) as door:
         ledger = AnsweringLedger(door, clock, schema.dsns_for(database, PASSWORDS, name), name)
         ledger.resume()
         try:

@@ -5,7 +5,25 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 
 from fastapi import APIRouter
 
-from api.http import audit, check, erasing, evidence, exports, health, history, public, records, residents, tlog, views
+from api.http import (
+    anonymous,
+    audit,
+    check,
+    erasing,
+    evidence,
+    exports,
+    health,
+    history,
+    me,
+    me_consents,
+    public,
+    queue,
+    records,
+    residents,
+    tlog,
+    views,
+    writing,
+)
 
 
 def routers() -> list[APIRouter]:
@@ -23,4 +41,9 @@ def routers() -> list[APIRouter]:
         check.router,
         tlog.router,
         erasing.router,
+        writing.router,
+        me.router,
+        me_consents.router,
+        queue.router,
+        anonymous.router,
     ]

@@ -21,27 +21,44 @@ from ledger.events import Id
 
 IDEMPOTENCY_KEY = "idempotency-key"
 MAX_BODY_BYTES = 16 * 1024
+MAX_TEXT_BODY_BYTES = 64 * 1024
+"""Of a body with a sealed text of 4,000 characters, each of which JSON may write as `\\uXXXX\\uXXXX`."""
 _MEDIA = problems.MEDIA._replace(title="Send application/json.")
 _Shape = TypeVar("_Shape", bound=Struct)
 
 
 def idempotency_key(request: Request) -> str:
     """The header `Idempotency-Key`, an id of 1 to 64; raises `Malformed`."""
+    given = optional_idempotency_key(request)
+    if given is None:
+        raise Malformed([Problem(IDEMPOTENCY_KEY, "missing")], "this needs a header Idempotency-Key")
+    return given
+
+
+def optional_idempotency_key(request: Request) -> str | None:
+    """The header `Idempotency-Key`, when there is one, with or without the quotes of draft-ietf-httpapi-
+    idempotency-key-header (a structured field's string); raises `Malformed`."""
     given = request.headers.getlist(IDEMPOTENCY_KEY)
     if not given:
-        raise Malformed([Problem(IDEMPOTENCY_KEY, "missing")], "this needs a header Idempotency-Key")
+        return None
+    text = given[0] if len(given) == 1 else ""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
     try:
-        return msgspec.convert(given[0] if len(given) == 1 else "", Id)
+        return msgspec.convert(text, Id)
     except msgspec.ValidationError:
         raise Malformed([Problem(IDEMPOTENCY_KEY, "pattern")], "an Idempotency-Key is an id of 1 to 64") from None
 
 
-async def json_body(request: Request, shape: type[_Shape], max_bytes: int = MAX_BODY_BYTES) -> _Shape | Response:
-    """The body; 415 when it is something else than JSON. Raises `TooLarge`, `Unparsable` or `Malformed`."""
+async def json_body(request: Request, shape: type[_Shape], limit: int = MAX_BODY_BYTES) -> _Shape | Response:
+    """The body, of at most `limit` bytes; 415 when it is something else than JSON.
+
+    Raises `TooLarge`, `Unparsable` or `Malformed`.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return problems.response(problems.document(_MEDIA, [Problem("", "media-type")]))
-    raw = await read_body(request, max_bytes)
+    raw = await read_body(request, limit)
     codec.strict_members(raw)
     try:
         found = msgspec.json.decode(raw, type=shape)

@@ -7,7 +7,7 @@
     GET /v1/erasures?state=&limit=, /v1/erasures/{id}         for operators
 
 The asking POSTs need an `Idempotency-Key`: the same key with the same body gives the same erasure, as far as it is by
-then; with another body 409. A resident's new key names the erasure of the same that is in progress, if there is one. An
+then; with another body 422. A resident's new key names the erasure of the same that is in progress, if there is one. An
 operator is a client and, where the issuer names one, a person (`sub`): who approves must differ from who asked in both.
 What happens then is `ledger.erasing.eraser`'s; these doors only note what is wanted.
 """
@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from api.http import erasing_schema as schema
 from api.http import problems
-from api.http.bodies import IDEMPOTENCY_KEY, idempotency_key, json_body
+from api.http.bodies import idempotency_key, json_body
 from api.http.events import json
 from api.http.paging import Place, Question
 from api.http.runtime import principal_of, runtime_of
@@ -38,7 +38,6 @@ from ledger.events import Id
 
 ANSWERED_WITHIN_S = 5.0
 _LOOK_AFTER_S, _LOOK_AT_LEAST_EVERY_S = 0.05, 0.5
-_OTHER_BODY = problems.CONFLICT._replace(title="This idempotency key was used for something else. Send a new one.")
 _STATE = problems.Kind("erasure-state", 409, "The erasure is not in a state that allows this.")
 
 
@@ -58,7 +57,7 @@ async def erase_mine(request: Request) -> Response:
     new = _new(request, principal, principal.subject, body.categories, IN_PROGRESS)
     found = await asyncio.to_thread(runtime_of(request).erasures.ask, Asked(new, f"/my/{principal.subject}", key))
     if _differs(found, new):
-        return problems.response(problems.document(_OTHER_BODY, [Problem(IDEMPOTENCY_KEY, "conflict")]))
+        raise problems.KeyReused("this idempotency key was used for something else: send a new one")
     return _answer(await _carried_out(request, found), _shown_to_resident)
 
 
@@ -76,7 +75,7 @@ async def erase_theirs(request: Request) -> Response:
     asked = Asked(new, f"/operator/{principal.client_id}", key, person)
     found = await asyncio.to_thread(runtime_of(request).erasures.ask, asked)
     if _differs(found, new):
-        return problems.response(problems.document(_OTHER_BODY, [Problem(IDEMPOTENCY_KEY, "conflict")]))
+        raise problems.KeyReused("this idempotency key was used for something else: send a new one")
     return _answer(found)
 
 

@@ -36,10 +36,19 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 def taken(body: type[Struct]) -> dict[str, Any]:
-    """The JSON Schema of a body."""
+    """The JSON Schema of a body, with all that it holds."""
     _, components = msgspec.json.schema_components([body])
-    made: dict[str, Any] = _portable(components[body.__name__])
+    made: dict[str, Any] = _portable(_whole(components[body.__name__], components))
     return made
+
+
+def _whole(node: Any, components: dict[str, Any]) -> Any:
+    """The schema with what it refers to in its place."""
+    if isinstance(node, dict) and "$ref" in node:
+        return _whole(components[node["$ref"].rpartition("/")[2]], components)
+    if isinstance(node, dict):
+        return {name: _whole(value, components) for name, value in node.items()}
+    return [_whole(value, components) for value in node] if isinstance(node, list) else node
 
 
 def _portable(node: Any) -> Any:
@@ -102,7 +111,7 @@ def _door(
 
 
 _WAITS, _RUNS, _DONE = "waits for another operator", "begun: ask again how far it is", "done"
-_USED = {409: {"description": "the idempotency key was used for something else"}}
+_USED = {422: {"description": "breaks the contract, or the idempotency key was used for something else"}}
 _NOT_NOW = {409: {"description": "not in a state that allows this"}}
 
 ASK_MINE = _door(

@@ -40,9 +40,17 @@ class List(NamedTuple):
     ask: Callable[[View, str, int], Awaitable[Iterable[Row]]]
 
 
-async def page(view: View, name: str, subject: str, question: Question, held: HeldBack | None, now_us: int) -> Found:
-    """One page. `held`: what is held back from the reader; None for one who sees everything."""
-    rows = await LISTS[name].ask(view, subject, now_us)
+async def page(
+    view: View,
+    name: str,
+    subject: str,
+    question: Question,
+    held: HeldBack | None,
+    now_us: int,
+    more: Iterable[Row] = (),
+) -> Found:
+    """One page. `held`: what is held back from the reader; None for one who sees everything. `more`: further rows."""
+    rows = [*await LISTS[name].ask(view, subject, now_us), *more]
     hidden: dict[tuple[str, str], Withheld] = {}
     shown = []
     for row in rows:
@@ -52,12 +60,14 @@ async def page(view: View, name: str, subject: str, question: Question, held: He
         elif _wanted(row, question):
             shown.append(row)
     shown.sort(key=_newest_first)
+    categories = {row.body["category"]: None for row in shown if name == "data" and row.body["erased"] is None}
     if question.after is not None:
         after = _order(question.after)
         shown = [row for row in shown if _newest_first(row) > after]
     before = in_order(hidden.values()) if shown_before(question) else []
-    some, more = shown[: question.limit], len(shown) > question.limit
-    return Found({name: [*before, *(row.body for row in some)]}, some[-1].place if more else None)
+    some, further = shown[: question.limit], len(shown) > question.limit
+    body = {name: [*before, *(row.body for row in some)]}
+    return Found(body, some[-1].place if further else None, tuple(sorted(categories)))
 
 
 def _held_by(held: HeldBack, row: Row) -> Withheld | None:
@@ -168,10 +178,14 @@ async def _anonymity(view: View, subject: str, _: int) -> list[Row]:
 
 
 async def _cases(view: View, subject: str, _: int) -> list[Row]:
-    return [_case(row) for row in await view.cases(subject)]
+    return [case_row(row) for row in await view.cases(subject)]
 
 
-def _case(row: Case) -> Row:
+def case_row(row: Case) -> Row:
+    """A case as a row of the list. An incident's `touches` says whether it was reported about the resident."""
+    touches = None
+    if row.kind == "incident":
+        touches = "kinds-held" if row.subject is None else "you"
     about = None
     if row.about_source is not None and row.about_id is not None:
         about = (row.about_source, row.about_id)
@@ -182,6 +196,7 @@ def _case(row: Case) -> Row:
         "source": row.source,
         "about": None if about is None else {"source": about[0], "id": about[1]},
         "categories": row.categories,
+        "touches": touches,
         "opened": _time(row.opened),
         "position": _position(row.partition, row.opened_offset),
         "resolved": _time(row.resolved),

@@ -31,7 +31,7 @@ _SECURED = {
     "503": "a part is down, or the issuer's keys cannot be had",
 }
 # Doors that record `log.viewed` before they answer: that is an event of the caller's, and may have to wait its turn.
-_RECORDS_THE_READ = ("/v1/records", "/v1/residents/")
+_RECORDS_THE_READ = ("/v1/records", "/v1/residents/", "/v1/queue")
 _ATTRIBUTES = {
     "specversion": "1.0",
     "id": "the event's id, unique to its source",
@@ -91,8 +91,14 @@ def finished(document: Schema) -> Schema:
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "A token of the ledger's issuer; `events:write` and `rules:write` name their sources.",
-            }
+                "description": "A token of the ledger's issuer; `events:write` and `rules:write` name their sources. "
+                "Where a door names scopes (as roles, OpenAPI 3.1), one of them is needed.",
+            },
+            "receipt": {
+                "type": "http",
+                "scheme": "receipt",
+                "description": "The receipt code of an anonymous engagement.",
+            },
         },
         "headers": {
             "WWW-Authenticate": {"description": "what kind of token is needed", "schema": {"type": "string"}},
@@ -108,7 +114,7 @@ def _finish(path: str, operation: Schema) -> None:
     answers = operation["responses"]
     if _is_the_frameworks(answers.get("422", {})):
         del answers["422"]  # said by FastAPI of every parameter; our doors say themselves when they answer it
-    if operation["security"]:
+    if any("bearer" in way for way in operation["security"]):
         for status, text in _SECURED.items():
             answers.setdefault(status, {"description": text})
     if path.startswith(_RECORDS_THE_READ):

@@ -58,10 +58,14 @@ class Place(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A page: its body, and the row after which the next one begins (None: this is the last)."""
+    """A page: its body, and the row after which the next one begins (None: this is the last).
+
+    `held` are the categories that the whole list shows as held, where it is one of what is held.
+    """
 
     body: dict[str, Any]
     following: Place | None
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,26 @@ class MediaType(ConsentLedgerError):
     """The body is of a media type that this door does not take (HTTP 415)."""
 
 
+class KeyReused(ConsentLedgerError):
+    """An idempotency key was used before, for something else (HTTP 422)."""
+
+
+class UnknownCode(ConsentLedgerError):
+    """A receipt code that is none of ours, or none at all (HTTP 401)."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__("a valid receipt code is needed")
+        self.code = code
+
+
+class TooOften(ConsentLedgerError):
+    """An address, or all together, called a door too often (HTTP 429 with `Retry-After`)."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many requests: wait, then try again")
+        self.retry_after_s = retry_after_s
+
+
 class Kind(NamedTuple):
     """One kind of problem: what its `type` ends in, its status and its title."""
 
@@ -62,6 +82,9 @@ MEDIA = Kind(
     "media-type", 415, "Send application/cloudevents+json, application/cloudevents-batch+json, or ce- headers."
 )
 MALFORMED = Kind("malformed", 422, "The input is JSON but breaks the contract. Mend what the errors name.")
+KEY_REUSED = Kind("idempotency-key-reused", 422, "This idempotency key was used for something else. Send a new one.")
+UNKNOWN_CODE = Kind("unknown-code", 401, "A valid receipt code is needed: Authorization: Receipt and the code.")
+TOO_OFTEN = Kind("too-often", 429, "Too many requests. Wait, then try again.")
 BUSY = Kind("too-many", 429, "Too many events of this client wait. Send slower.")
 INTERNAL = Kind("internal", 500, "The ledger failed. Nothing of your input is shown here; the request id names it.")
 UNAVAILABLE = Kind("unavailable", 503, "Not there yet, or a part is down. Send the same again later.")
@@ -89,6 +112,12 @@ def describe(error: ConsentLedgerError) -> tuple[dict[str, Any], dict[str, str]]
             return document(TOO_LARGE, [Problem("", "too-large")]), {}
         case MediaType():
             return document(MEDIA, [Problem("", "media-type")]), {}
+        case UnknownCode():
+            return document(UNKNOWN_CODE, [Problem("", error.code)]), {"www-authenticate": "Receipt"}
+        case TooOften():
+            return document(TOO_OFTEN), {"retry-after": str(error.retry_after_s)}
+        case KeyReused():
+            return document(KEY_REUSED, [Problem("idempotency-key", "reused")]), {}
         case Unauthenticated():
             challenge = 'Bearer error="invalid_token"' if error.code != "no-token" else "Bearer"
             return document(UNAUTHENTICATED, [Problem("", error.code)]), {"www-authenticate": challenge}

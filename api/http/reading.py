@@ -15,7 +15,7 @@ True
 import asyncio
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import uuid4
@@ -94,26 +94,37 @@ async def announce(request: Request, reader: Reader, subject: str, what: str) ->
     """
     kind = what.partition("/")[0]
     if not reader.own:
-        await _record_view(runtime_of(request), reader, subject, what)
-    _READS.labels(kind, reader.role).inc()
+        await announce_all(request, reader, [subject], what)
+    else:
+        _READS.labels(kind, reader.role).inc()
 
 
-async def _record_view(runtime: Runtime, reader: Reader, subject: str, what: str) -> None:
-    viewed = KINDS["log.viewed"](
-        id=uuid4().hex,
-        source=LEDGER_SOURCE,
-        subject=subject,
-        time=rfc3339(runtime.clock()),
-        data=LogViewed(role=reader.role, operator=reader.principal.client_id, scope=what),
-    )
+async def announce_all(request: Request, reader: Reader, subjects: Sequence[str], what: str) -> None:
+    """The same about several residents at once: each of them finds it in their log, or nobody's is read out."""
+    if subjects:
+        await _record_views(runtime_of(request), reader, subjects, what)
+        _READS.labels(what.partition("/")[0], reader.role).inc(len(subjects))
+
+
+async def _record_views(runtime: Runtime, reader: Reader, subjects: Sequence[str], what: str) -> None:
+    viewed = [
+        KINDS["log.viewed"](
+            id=uuid4().hex,
+            source=LEDGER_SOURCE,
+            subject=subject,
+            time=rfc3339(runtime.clock()),
+            data=LogViewed(role=reader.role, operator=reader.principal.client_id, scope=what),
+        )
+        for subject in subjects
+    ]
     try:
-        recording = runtime.recorder.submit([viewed], reader.principal, Door.LEDGER)
+        recording = runtime.recorder.submit(viewed, reader.principal, Door.LEDGER)
         recorded = await asyncio.wait_for(asyncio.wrap_future(recording), RECORDED_WITHIN_S)
     except Busy:
         raise
     except (TimeoutError, ConsentLedgerError):
         raise Unavailable("this read cannot be recorded, so it is refused") from None
-    if isinstance(recorded.results[0], ConsentLedgerError):
+    if any(isinstance(result, ConsentLedgerError) for result in recorded.results):
         raise Unavailable("this read cannot be recorded, so it is refused")
 
 

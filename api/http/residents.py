@@ -6,8 +6,9 @@
     Link: </v1/me/log?purpose=4.2&limit=20&cursor=…>; rel="next"
 
 `log` (newest first), `consents`, `data` (what is held), `preferences`, `anonymity`, `cases`. Each is recorded as
-`log.viewed` before it is answered to anyone but the resident. A resident reads their own sealed texts in the clear
-(`unsealed`; null once they are erased), and of what a law holds back only that it is (`api.http.withheld`).
+`log.viewed` before it is answered to anyone but the resident, whose own opening of `data` is recorded as
+`data.reviewed` (`api.http.reviewing`). A resident reads their own sealed texts in the clear (`unsealed`; null once they
+are erased), in `cases` too (`api.http.cases`), and of what a law holds back only that it is (`api.http.withheld`).
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,10 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.http import lists, log
-from api.http.paging import LOG_FILTERS, Question, described
+from api.http import cases, lists, log
+from api.http.paging import LEDGER_POSITION, LOG_FILTERS, WITHHELD, Found, Question, described
 from api.http.reading import Reader, admit, announce, answer, complete_through, etag
+from api.http.reviewing import record_review
 from api.http.runtime import principal_of, runtime_of
 from api.http.views import seen_by, views_of, wait_for_views
 from api.http.withheld import HeldBack, held_back
@@ -48,9 +50,8 @@ _SUMMARIES = {
 router = APIRouter()
 
 
-async def _answered(request: Request, name: str, subject: str | None) -> Response:
-    """One list about a resident; `subject` None: about the caller."""
-    reader, about = await _reader_of(request, subject)
+async def answered(request: Request, reader: Reader, about: str, name: str) -> Response:
+    """One list about a resident."""
     query = request.query_params.multi_items()
     if name == "log":
         question = Question.parse(request.url.path, query, LOG_FILTERS)
@@ -63,18 +64,27 @@ async def _answered(request: Request, name: str, subject: str | None) -> Respons
     runtime = runtime_of(request)
     now_us = runtime.clock()
     partition = runtime.log.partition_of(about)
+    vault = runtime.vault if reader.own else None
     if name == "log":
         entries = await _log(request, reader, about, question, now_us)
         first_unread = entries.reached
-        found = await log.told(entries, runtime.vault if reader.own else None)
+        found = await log.told(entries, vault)
     else:
         async with seen_by(request, reader) as view:
             held = await held_back(view, about, now_us) if reader.own else None
             first_unread = (await view.projected()).get(partition, 0)
-            found = await lists.page(view, name, about, question, held, now_us)
+            touching = name == "cases" and reader.own
+            more = await cases.may_touch(request, view, about, partition, now_us) if touching else []
+            found = await lists.page(view, name, about, question, held, now_us, more)
+            texts = await cases.events_of(view, _cases(found)) if name == "cases" else {}
+        if name == "cases":
+            await cases.tell(_cases(found), texts, vault)
     headers = complete_through(partition, first_unread)
     if found.following is not None:
         headers["link"] = question.next_link(found.following)
+    if name == "data" and reader.own and question.after is None:
+        reviewed = await record_review(request, reader.principal, about, found.held)
+        headers |= {} if reviewed is None else {LEDGER_POSITION: str(reviewed)}
     body = orjson.dumps(found.body)
     # The lists say nothing of how far the views had come: that is in the header.
     return answer(request, body, etag(body), headers)
@@ -91,6 +101,9 @@ async def _log(request: Request, reader: Reader, about: str, question: Question,
     async with seen_by(request, reader) as view:
         held = await held_back(view, about, now_us)
         return await log.page(view, about, partition, question, held)
+def _cases(found: Found) -> list[dict[str, Any]]:
+    """The cases of the page, without what only says that a law holds something back."""
+    return [case for case in found.body["cases"] if case["kind"] != WITHHELD]
 
 
 async def _reader_of(request: Request, subject: str | None) -> tuple[Reader, str]:
@@ -117,10 +130,12 @@ async def _must_exist(request: Request, subject: str) -> None:
 
 def _add(name: str) -> None:
     async def of_resident(request: Request, subject: str) -> Response:
-        return await _answered(request, name, subject)
+        reader, about = await _reader_of(request, subject)
+        return await answered(request, reader, about, name)
 
     async def of_caller(request: Request) -> Response:
-        return await _answered(request, name, None)
+        reader, about = await _reader_of(request, None)
+        return await answered(request, reader, about, name)
 
     filters = LOG_FILTERS if name == "log" else lists.LISTS[name].filters
     given: Mapping[str, Any] = {

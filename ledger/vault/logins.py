@@ -10,6 +10,7 @@ JSON array [issuer, sub] under one random map key, which the vault's key wraps l
 one row and no login. Without the vault's key nobody can try a guess. After erasure the same login gets a new pseudonym.
 """
 
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -72,6 +73,21 @@ class LoginMap:
 
         if self._database.atomically(work) != subject:
             raise Conflict(None)
+
+    def keyed(self, context: bytes, message: bytes) -> bytes:
+        """A hash of the message (HMAC-SHA256) that nobody makes without the vault's key, in a context of its own."""
+        return hmac.digest(hmac.digest(self._map_key(), context, "sha256"), message, "sha256")
+
+    def remember(self, keyed: bytes, subject: str) -> None:
+        """Lets what was hashed lead to a resident; it is forgotten with their logins."""
+        self._database.run(self._sql["add"], {"login": keyed, "subject": subject})
+
+    def remembered(self, keyed: bytes) -> str | None:
+        """The resident whom it leads to; None when there is none, or none any more."""
+        rows = self._database.run(self._sql["find"], {"login": keyed})
+        if not rows or (self._guard is not None and self._guard.erased([str(rows[0][0])])):
+            return None
+        return str(rows[0][0])
 
     def forget(self, subject: str) -> None:
         """Destroys every login of a resident. Erasure does this itself, with the key."""

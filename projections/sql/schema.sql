@@ -221,6 +221,10 @@ CREATE INDEX IF NOT EXISTS holdings_subject ON holdings (subject, occurred);
 -- What only answers need; a rebuild makes them last.
 CREATE INDEX IF NOT EXISTS timeline_log ON timeline (subject, occurred, "offset");
 CREATE INDEX IF NOT EXISTS cases_subject ON cases (subject);
+CREATE INDEX IF NOT EXISTS cases_waiting ON cases (kind, opened, "partition", opened_offset) WHERE resolved IS NULL;
+CREATE INDEX IF NOT EXISTS cases_answered ON cases (kind, resolved, "partition", opened_offset)
+    WHERE resolved IS NOT NULL;
+CREATE INDEX IF NOT EXISTS cases_opened ON cases ("partition", opened_offset);
 CREATE INDEX IF NOT EXISTS withheld_about ON withheld (subject, about_source, about_id);
 CREATE INDEX IF NOT EXISTS verdicts_not_consistent ON verdicts ("partition", "offset")
     WHERE known_until IS NULL AND outcome <> 'consistent';

@@ -159,7 +159,7 @@ def test_new_keys_make_no_second_erasure_while_the_same_is_in_progress(
         finished(ledger, one)
     assert {ask_as(key) for key in keys} == {erasure_id}, "a key names the same erasure for ever"
     wrong = send(ledger.door, mine, "/v1/me/erasure", {"categories": ["email"]}, keys[1])
-    assert wrong.status_code == 409
+    assert wrong.status_code == 422
     assert len(erasures_in_log(ledger, subject)) == 4
 
 
@@ -177,7 +177,7 @@ def test_the_same_key_asks_once_and_gives_the_same_answer(ledger: AnsweringLedge
     assert [(a.status_code, a.content) for a in answers_] == [(200, answers_[0].content)] * 2
     assert len(erasures_in_log(ledger, subject)) == 2
     other = send(ledger.door, mine, "/v1/me/erasure", {"categories": ["email"]}, key="k-1")
-    assert (other.status_code, other.json()["errors"]) == (409, [{"pointer": "idempotency-key", "code": "conflict"}])
+    assert (other.status_code, other.json()["errors"]) == (422, [{"pointer": "idempotency-key", "code": "reused"}])
 
 
 def test_a_key_is_its_owner_s_own(ledger: AnsweringLedger, subject: str) -> None:

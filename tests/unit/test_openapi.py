@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from api.auth import SCOPES
 from api.http import answers
 from api.http.app import create_app
 from api.http.runtime import Runtime
@@ -17,6 +18,7 @@ from tests.door import complaint, consent, event, service_registered
 PUBLIC = {
     "/livez",
     "/readyz",
+    "/v1/anonymous",
     "/v1/asyncapi.yaml",
     "/v1/keys",
     "/v1/policies",
@@ -25,6 +27,7 @@ PUBLIC = {
     "/v1/schemas/",
     "/v1/schemas/{name}.json",
 }
+BY_CODE = ("get", "/v1/anonymous")
 READINESS = ("/readyz", "503")  # a report of the parts, whether ready or not
 STATUSES = {"400", "401", "403", "404", "409", "410", "413", "415", "422", "429", "503"}
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
@@ -93,16 +96,33 @@ def test_it_is_whole(document: dict[str, Any]) -> None:
 
 
 def test_every_door_but_the_public_ones_needs_the_bearer_token(document: dict[str, Any]) -> None:
-    [(name, scheme)] = document["components"]["securitySchemes"].items()
-    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
-    for path, _, operation in operations(document):
-        if path in PUBLIC:
+    schemes = document["components"]["securitySchemes"]
+    assert {name: (scheme["type"], scheme["scheme"]) for name, scheme in schemes.items()} == {
+        "bearer": ("http", "bearer"),
+        "receipt": ("http", "receipt"),
+    }
+    for path, method, operation in operations(document):
+        if (method, path) == BY_CODE:
+            assert operation["security"] == [{"receipt": []}]
+            assert "401" in operation["responses"] and "403" not in operation["responses"]
+        elif path in PUBLIC:
             assert operation["security"] == []
             assert not {"401", "403"} & operation["responses"].keys()
         else:
-            assert operation["security"] == [{name: []}]
+            assert {name for way in operation["security"] for name in way} == {"bearer"}
+            assert {scope for way in operation["security"] for scope in way["bearer"]} <= set(SCOPES)
             assert {"401", "403", "503"} <= operation["responses"].keys()
     assert document["paths"].keys() >= PUBLIC
+
+
+def test_the_doors_of_residents_and_staff_name_the_scope_that_they_need(document: dict[str, Any]) -> None:
+    needed = {"put": "self", "post": "self"}
+    for path, method, operation in operations(document):
+        if path.startswith("/v1/queue"):
+            assert operation["security"] == [{"bearer": ["rules:write"]}]
+        elif path.startswith("/v1/me/") and method in needed and path != "/v1/me/erasure":
+            assert operation["security"] == [{"bearer": ["self"]}]
+            assert {"400", "413", "415", "422", "429", "503"} <= operation["responses"].keys()
 
 
 def test_every_refusal_is_a_problem_document_of_a_status_of_the_contract(document: dict[str, Any]) -> None:
