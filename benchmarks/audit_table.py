@@ -116,7 +116,9 @@ class AuditTable:
         self._connection: psycopg.AsyncConnection[Row] | None = None
 
     async def __aenter__(self) -> "AuditTable":
-        self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+        # Planned once: to plan the rule anew for every question would cost more than to answer it.
+        options = "-c plan_cache_mode=force_generic_plan -c jit=off -c timezone=UTC"
+        self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, options=options)
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.app import create_app, server_config
+from api.http.app import configure_logging, create_app, server_config
 from api.http.runtime import Runtime, opened, parts
 from api.issuer import AUDIENCE, ISSUER, Issuer
 from api.settings import Settings
@@ -117,6 +117,7 @@ def door(here: Servers, linger_ms: int) -> Iterator[Door]:
 
 
 def _serve(settings: Settings, port: Any, stop: Any) -> None:
+    configure_logging(settings.log_level)
     app = create_app(lambda: opened(settings), (noop,))
     server = uvicorn.Server(server_config(app, "127.0.0.1", 0, log_level="error"))
 

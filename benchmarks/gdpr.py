@@ -19,7 +19,7 @@ from benchmarks.gdpr_ledger import Key, opened_ledger
 from benchmarks.gdpr_table import TableSide
 from benchmarks.gdprbench import ROLES, Operation, operations
 from benchmarks.report import Figure, alone, beside
-from benchmarks.stage import Stage, residents
+from benchmarks.stage import Stage, processes_for, residents
 from benchmarks.stats import calm_collector, middle
 from benchmarks.topic import fill
 from benchmarks.workers import project
@@ -54,7 +54,7 @@ async def _measure(stage: Stage) -> list[Figure]:
     records = ((None if e.reference else str(e.subject), codec.encode(e)) for e in workload.stamped(city))
     filled = fill(here.bootstrap, here.new_topic(), records)
     dsns, table_dsn = here.new_database(), here.new_superuser_dsn()
-    project(here.bootstrap, dsns.projector, filled, processes=2)
+    project(here.bootstrap, dsns.projector, filled, processes=processes_for(count))
     with psycopg.connect(here.superuser_of(dsns.owner), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
     keys = _keys(dsns.reader)

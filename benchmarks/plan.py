@@ -26,7 +26,8 @@ class Plan:
     gdpr_records: int
     gdpr_operations: int  # of a role and a round
     long_histories: tuple[int, ...]  # events of one resident
-    limit_s: float  # no new round of a loop begins after so long
+    limit_s: float  # no new round of a loop begins that would end after so long
+    hurry_s: float  # when the run has taken so long, each loop takes one round
 
 
 FULL = Plan(
@@ -46,6 +47,7 @@ FULL = Plan(
     gdpr_operations=2_000,
     long_histories=(10, 100, 1_000, 10_000),
     limit_s=300,
+    hurry_s=2_400,
 )
 
 QUICK = Plan(
@@ -64,7 +66,8 @@ QUICK = Plan(
     gdpr_records=10_000,
     gdpr_operations=300,
     long_histories=(10, 100, 1_000),
-    limit_s=30,
+    limit_s=25,
+    hurry_s=300,
 )
 
 TINY = Plan(
@@ -84,4 +87,5 @@ TINY = Plan(
     gdpr_operations=12,
     long_histories=(5, 20),
     limit_s=5,
+    hurry_s=60,
 )

@@ -48,26 +48,33 @@ CREATE INDEX audit_kind ON audit (subject, kind, occurred);
 CREATE INDEX audit_consent ON audit (subject, consent_id, occurred, seq) WHERE consent_id IS NOT NULL;
 
 -- name: rule
--- What an id is within, under a policy: an unknown one within itself only.
-CREATE FUNCTION words_up(policy bigint, what text, id text) RETURNS text[] LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT w.up FROM policy_words w WHERE w.policy = $1 AND w.what = $2 AND w.id = $3), ARRAY[$3])
-$$;
-
--- One row for each category of a use or a share: the steps of `purpose-limitation`, the first that fits.
+-- One row for each category of a use or a share: the steps of `purpose-limitation`, the first that fits. It is inlined
+-- into the question, so it is planned once. OFFSET 0: what an id is within is looked up once, not for every row.
 CREATE FUNCTION purpose_limitation(j audit) RETURNS TABLE (category text, result text, code text)
 LANGUAGE sql STABLE AS $$
     SELECT c.category, split_part(found.word, '/', 1), split_part(found.word, '/', 2)
     FROM (SELECT number FROM policies WHERE effective_from <= j.occurred
           ORDER BY effective_from DESC, number DESC LIMIT 1) AS policy
-    CROSS JOIN LATERAL (SELECT j.purposes[1] AS p, words_up(policy.number, 'purpose', j.purposes[1]) AS p_up,
-                               words_up(policy.number, 'operation', coalesce(j.operation, 'share')) AS o_up,
-                               EXISTS (SELECT 1 FROM policy_words w WHERE w.policy = policy.number
-                                       AND w.what = 'purpose' AND w.id = j.purposes[1]) AS known) AS use
+    CROSS JOIN LATERAL (
+        SELECT coalesce(p.up, ARRAY[j.purposes[1]]) AS p_up, p.up IS NOT NULL AS known,
+               coalesce(o.up, ARRAY[coalesce(j.operation, 'share')]) AS o_up
+        FROM (VALUES (true)) AS one
+        LEFT JOIN policy_words p ON p.policy = policy.number AND p.what = 'purpose' AND p.id = j.purposes[1]
+        LEFT JOIN policy_words o
+            ON o.policy = policy.number AND o.what = 'operation' AND o.id = coalesce(j.operation, 'share')
+        OFFSET 0) AS use
     CROSS JOIN unnest(j.categories) AS c (category)
-    CROSS JOIN LATERAL (SELECT words_up(policy.number, 'category', c.category) AS c_up) AS held
-    CROSS JOIN LATERAL (SELECT coalesce(max(e.occurred), '-infinity') AS at FROM audit e
-                        WHERE e.subject = j.subject AND e.kind = 'data.erased' AND e.occurred <= j.occurred
-                          AND (e.categories IS NULL OR e.categories && held.c_up)) AS erased
+    CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT w.up FROM policy_words w
+                         WHERE w.policy = policy.number AND w.what = 'category' AND w.id = c.category),
+                        ARRAY[c.category]) AS c_up
+        OFFSET 0) AS held
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(e.occurred), '-infinity') AS at
+        FROM audit e
+        WHERE e.subject = j.subject AND e.kind = 'data.erased' AND e.occurred <= j.occurred
+          AND (e.categories IS NULL OR e.categories && held.c_up)
+        OFFSET 0) AS erased
     CROSS JOIN LATERAL (SELECT CASE
         WHEN j.basis = 'law' THEN
             CASE WHEN j.citation <> '' AND EXISTS (SELECT 1 FROM policy_words w WHERE w.policy = policy.number
@@ -75,22 +82,27 @@ LANGUAGE sql STABLE AS $$
                  THEN 'holds/law' ELSE 'violated/unknown-legal-basis' END
         WHEN use.known AND EXISTS (
             SELECT 1 FROM audit k CROSS JOIN unnest(k.purposes) AS q (id)
+            CROSS JOIN LATERAL (SELECT coalesce((SELECT w.up FROM policy_words w WHERE w.policy = policy.number
+                                                 AND w.what = 'purpose' AND w.id = q.id), ARRAY[q.id]) AS up
+                                OFFSET 0) AS stated
             WHERE k.subject = j.subject AND k.kind = 'data.collected' AND k.occurred <= j.occurred
               AND k.occurred > erased.at AND k.categories && held.c_up AND q.id = ANY (use.p_up)
               AND EXISTS (SELECT 1 FROM audit n
                           WHERE n.subject = j.subject AND n.kind = 'notice.given' AND n.occurred <= k.occurred
-                            AND n.categories && held.c_up AND n.purposes && words_up(policy.number, 'purpose', q.id)))
+                            AND n.categories && held.c_up AND n.purposes && stated.up))
             THEN 'holds/stated-purpose'
         WHEN use.known AND EXISTS (
             SELECT 1 FROM audit k CROSS JOIN unnest(k.purposes) AS q (id)
+            CROSS JOIN LATERAL (SELECT coalesce((SELECT w.up FROM policy_words w WHERE w.policy = policy.number
+                                                 AND w.what = 'purpose' AND w.id = q.id), ARRAY[q.id]) AS up
+                                OFFSET 0) AS stated
             WHERE k.subject = j.subject AND k.kind = 'data.collected' AND k.occurred <= j.occurred
               AND k.occurred > erased.at AND k.categories && held.c_up
-              AND EXISTS (SELECT 1 FROM policy_consistent s
-                          WHERE s.policy = policy.number AND s.purpose = ANY (use.p_up)
-                            AND s.stated = ANY (words_up(policy.number, 'purpose', q.id)))
+              AND EXISTS (SELECT 1 FROM policy_consistent s WHERE s.policy = policy.number
+                          AND s.purpose = ANY (use.p_up) AND s.stated = ANY (stated.up))
               AND EXISTS (SELECT 1 FROM audit n
                           WHERE n.subject = j.subject AND n.kind = 'notice.given' AND n.occurred <= k.occurred
-                            AND n.categories && held.c_up AND n.purposes && words_up(policy.number, 'purpose', q.id)))
+                            AND n.categories && held.c_up AND n.purposes && stated.up))
             THEN 'holds/consistent-purpose'
         WHEN EXISTS (
             SELECT 1 FROM audit g
@@ -110,23 +122,17 @@ LANGUAGE sql STABLE AS $$
             THEN 'unknown/no-collection-on-record'
         WHEN EXISTS (
             SELECT 1 FROM audit k CROSS JOIN unnest(k.purposes) AS q (id)
+            CROSS JOIN LATERAL (SELECT coalesce((SELECT w.up FROM policy_words w WHERE w.policy = policy.number
+                                                 AND w.what = 'purpose' AND w.id = q.id), ARRAY[q.id]) AS up
+                                OFFSET 0) AS stated
             WHERE k.subject = j.subject AND k.kind = 'data.collected' AND k.occurred <= j.occurred
               AND k.occurred > erased.at AND k.categories && held.c_up
               AND (q.id = ANY (use.p_up)
-                   OR EXISTS (SELECT 1 FROM policy_consistent s
-                              WHERE s.policy = policy.number AND s.purpose = ANY (use.p_up)
-                                AND s.stated = ANY (words_up(policy.number, 'purpose', q.id)))))
+                   OR EXISTS (SELECT 1 FROM policy_consistent s WHERE s.policy = policy.number
+                              AND s.purpose = ANY (use.p_up) AND s.stated = ANY (stated.up))))
             THEN 'violated/purpose-not-told'
         ELSE 'violated/purpose-not-stated'
     END AS word) AS found
-$$;
-
--- The outcome of the rule alone.
-CREATE FUNCTION outcome(j audit) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN bool_or(f.result = 'violated') THEN 'inconsistent'
-                WHEN coalesce(bool_and(f.result = 'holds'), false) THEN 'consistent'
-                ELSE 'undetermined' END
-    FROM purpose_limitation(j) f
 $$;
 
 -- name: insert
@@ -149,12 +155,18 @@ WHERE a.seq = %s
 SELECT seq, subject, source, id, kind, occurred, body FROM audit WHERE seq = %s
 
 -- name: log page
-SELECT a.seq, a.kind, a.source, a.id, a.occurred, a.body,
-       CASE WHEN a.kind IN ('data.used', 'data.shared') THEN outcome(a) END
-FROM audit a
-WHERE a.subject = %s AND (%s::text IS NULL OR %s::text = ANY (a.purposes))
+SELECT a.seq, a.kind, a.source, a.id, a.occurred, a.body, judged.outcome
+FROM (SELECT * FROM audit
+      WHERE subject = %s AND (%s::text IS NULL OR %s::text = ANY (purposes))
+      ORDER BY occurred DESC, seq DESC LIMIT 50) AS page
+JOIN audit a USING (seq)
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN bool_or(f.result = 'violated') THEN 'inconsistent'
+                WHEN coalesce(bool_and(f.result = 'holds'), false) THEN 'consistent'
+                ELSE 'undetermined' END AS outcome
+    FROM purpose_limitation(a) AS f
+) AS judged ON a.kind IN ('data.used', 'data.shared')
 ORDER BY a.occurred DESC, a.seq DESC
-LIMIT 50
 
 -- name: holdings
 SELECT k.seq, k.occurred, k.source, k.purposes, c.category
