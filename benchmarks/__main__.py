@@ -4,6 +4,7 @@ Each worker process loads this module again (multiprocessing's `spawn`), so what
 """
 
 import argparse
+import logging
 import signal
 import sys
 from dataclasses import replace
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     plan = plan if options.rounds is None else replace(plan, rounds=options.rounds)
     folder: Path = options.out or RESULTS / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     chosen = [name for name in CHAPTERS if not options.chapters or name in options.chapters]
+    logging.getLogger("consent_ledger").setLevel(logging.ERROR)  # that no checkpoint key is named is on purpose
     for interrupting in (signal.SIGTERM, signal.SIGINT):
         signal.signal(interrupting, _interrupt)
     results = run(chosen, plan, folder, say)

@@ -8,6 +8,7 @@ what the ledger itself costs. `recording` is the same record path without HTTP, 
 """
 
 import asyncio
+import logging
 import multiprocessing
 import tempfile
 import time
@@ -118,6 +119,7 @@ def door(here: Servers, linger_ms: int) -> Iterator[Door]:
 
 def _serve(settings: Settings, port: Any, stop: Any) -> None:
     configure_logging(settings.log_level)
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # it warns of a machine that is busy: here it is
     app = create_app(lambda: opened(settings), (noop,))
     server = uvicorn.Server(server_config(app, "127.0.0.1", 0, log_level="error"))
 

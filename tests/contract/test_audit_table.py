@@ -76,21 +76,22 @@ def test_the_sql_of_peer_b_finds_what_our_judge_finds(fresh_database: str) -> No
 
 
 def test_the_page_of_peer_b_holds_the_newest_entries_with_their_outcomes(fresh_database: str) -> None:
-    events = list(workload.city(10, 400))
+    events = list(workload.city(20, 400))
     audit_table.create(fresh_database)
     audit_table.load(fresh_database, events)
-    outcomes = {}
-    for (source, event_id, _), findings in ours(events).items():
+    outcomes, whose = {}, ""
+    for (source, event_id, subject), findings in ours(events).items():
         results = {result for _, result, _ in findings}
         outcome = "inconsistent" if "violated" in results else "undetermined" if "unknown" in results else "consistent"
         outcomes[source, event_id] = outcome
+        whose = subject if outcome == "inconsistent" else whose
 
     async def page() -> list[audit_table.Row]:
         async with AuditTable(fresh_database) as table:
-            return await table.log("res_000001")
+            return await table.log(whose)
 
     rows = asyncio.run(page())
-    mine = [event for event in events if event.subject is not UNSET and event.subject == "res_000001"]
+    mine = [event for event in events if event.subject is not UNSET and event.subject == whose]
     assert [row[3] for row in rows] == [event.id for event in reversed(mine[-50:])]
     assert [row[6] for row in rows] == [outcomes.get((row[2], row[3])) for row in rows]
     assert {"consistent", "inconsistent"} <= {row[6] for row in rows}

@@ -259,14 +259,14 @@ def test_the_workload_is_the_same_for_the_same_seed_and_has_ids_of_its_own() -> 
     assert not set(ids) & {event.id for event in workload.city(10, 300, 5, "r2")}
 
 
-def test_the_workload_is_well_formed_and_has_every_outcome() -> None:
+def test_the_workload_is_well_formed_and_not_all_of_it_is_allowed() -> None:
     history = PartitionHistory()
     outcomes: Counter[str] = Counter()
     for offset, (_, value) in enumerate(workload.records(20, 1_000)):
         for row in history.apply(offset, codec.read_strict(value)):
             outcomes[row.verdict.outcome] += 1
     assert outcomes["consistent"] > 100
-    assert outcomes["inconsistent"] > 50
+    assert outcomes["inconsistent"] > 20
 
 
 def test_a_request_is_one_that_a_strict_parser_reads() -> None:
