@@ -1,52 +1,80 @@
-"""`./dev bench`: measures everything on servers of its own and prints one table."""
+"""`./dev bench`: measures everything on servers of its own and prints one table.
+
+Each worker process loads this module again (multiprocessing's `spawn`), so what is big is imported in `main`.
+"""
 
 import argparse
+import logging
+import signal
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from benchmarks.plan import FULL, QUICK
 
-from benchmarks import asking, emitting, evidence, judging, projecting, report
-from benchmarks.servers import servers
+if TYPE_CHECKING:
+    from benchmarks.run import Results
+
+DONE, MISSED, USAGE, INCOMPLETE = 0, 1, 2, 3
+RESULTS = Path(__file__).parent.parent / "bench-results"
+_WIDTH = 200
 
 
-def main() -> int:
-    """Runs the chapters asked for; exit 0 when everything was measured, whatever the figures are."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description="Measures the ledger against the raw limits.")
-    parser.add_argument("--quick", action="store_true", help="fewer events and rounds: a few minutes")
-    parser.add_argument("--events", type=int, help="how many events (default 100,000; with --quick 20,000)")
-    parser.add_argument("--rounds", type=int, help="how often each figure is taken (default 5; with --quick 3)")
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the chapters asked for; 0 when everything was measured, 3 when not, 1 with --check for a missed target."""
+    from rich.console import Console
+
+    from benchmarks import report
+    from benchmarks.run import CHAPTERS, run
+
+    parser = argparse.ArgumentParser(
+        prog="./dev bench", description="Measures the ledger beside the raw limits and its peers, in one run."
+    )
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"some of: {', '.join(CHAPTERS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer rounds: within 10 minutes")
+    parser.add_argument("--rounds", type=int, help=f"most rounds ({FULL.rounds}; with --quick {QUICK.rounds})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    options = parser.parse_args()
-    events = options.events or (20_000 if options.quick else 100_000)
-    rounds = options.rounds or (3 if options.quick else 5)
-    if events < 1_000 or rounds < 1:
-        parser.error("at least 1,000 events and one round")
-    figures = run(events, rounds, quick=options.quick)
-    report.show(figures, Console())
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where table, plot and figures go (bench-results/…)")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.chapters if name not in CHAPTERS]
+    if unknown:
+        parser.error(f"no such chapter; there are {', '.join(CHAPTERS)}")
+    if options.rounds is not None and not 1 <= options.rounds <= 100:
+        parser.error("--rounds takes a number from 1 to 100")
+    if options.json is not None and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
+        parser.error("--json takes a file in a folder that is there")
+    plan = QUICK if options.quick else FULL
+    plan = plan if options.rounds is None else replace(plan, rounds=options.rounds)
+    folder: Path = options.out or RESULTS / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    chosen = [name for name in CHAPTERS if not options.chapters or name in options.chapters]
+    logging.getLogger("consent_ledger").setLevel(logging.ERROR)  # that no checkpoint key is named is on purpose
+    for interrupting in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(interrupting, _interrupt)
+    results = run(chosen, plan, folder, say)
     if options.json is not None:
-        report.write_json(figures, options.json)
-    return 0
+        report.write_json(results.figures, options.json)
+    report.show(results.figures, Console() if sys.stdout.isatty() else Console(width=_WIDTH))
+    say(f"table, figures and plot are in {folder}")
+    return exit_code(results, check=options.check)
 
 
-def run(events: int, rounds: int, *, quick: bool) -> list[report.Figure]:
-    """Every figure, in the order in which the data flows."""
-    figures: list[report.Figure] = []
-    residents = max(10, events // 50)
-    say("judging")
-    figures += judging.measure(min(events, 50_000), rounds)
-    say("evidence")
-    figures += evidence.measure(rounds)
-    with servers(say) as here:
-        say("emitting")
-        emitted, topic = emitting.measure(here, events, residents, 2_000 if quick else 10_000, rounds)
-        figures += emitted
-        say("projecting")
-        projected, reader_dsn = projecting.measure(here, topic, events, rounds)
-        figures += projected
-        say("asking")
-        figures += asking.measure(reader_dsn, 1_000 if quick else 5_000)
-    return figures
+def exit_code(results: "Results", *, check: bool) -> int:
+    """3 when something was not measured, else 1 when a target was missed and that is asked about, else 0."""
+    if results.unfinished or not results.figures or any(figure.rounds == 0 for figure in results.figures):
+        if results.unfinished:
+            say(f"not finished: {', '.join(results.unfinished)}")
+        return INCOMPLETE
+    missed = [figure.name for figure in results.figures if figure.met is False]
+    for name in missed:
+        say(f"missed: {name}")
+    return MISSED if check and missed else DONE
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def say(what: str) -> None:

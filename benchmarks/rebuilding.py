@@ -1,173 +1,162 @@
-"""Measures a rebuild with N processes against its serial floor: a bare poll, then COPY of the same rows, then indexing.
+"""Measures a rebuild from position 0 beside its serial floor, and how its time grows with the log.
 
-    $ python -m benchmarks.rebuilding --records 200000 --rounds 3
-
-The floor polls the topic to its end, then COPYs the very rows of a rebuild (one table after the other, in
-PostgreSQL's text format) into tables without any index and makes each index and key. Rounds are interleaved; ratios are
-medians. `measure` gives the figures to whoever has servers and a topic already.
+The floor does one thing after the other, and no judging: a bare poll of the topic, then COPY of the very rows that the
+rebuild made (dumped once, outside the clock) into tables without any index, then every index that the rebuilt schema
+has. Both write with `synchronous_commit` off, for a rebuild that was cut short is begun again.
 """
 
-import argparse
-import sys
+import inspect
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import psycopg
-from msgspec import UNSET
 from psycopg import sql
 
-from benchmarks.projecting import _poll_s
-from benchmarks.report import Figure, middle
-from benchmarks.servers import PARTITIONS, Servers, servers
-from benchmarks.workload import city, stamped
-from ledger import codec
-from ledger.events import Event
-from ledger.kafka.log import KafkaLog
-from ledger.log import Entry
-from projections import rowwise, schema
+from benchmarks.report import Figure, Point, Target, alone, beside, missing
+from benchmarks.stage import Stage
+from benchmarks.stats import middle
+from benchmarks.topic import Filled, poll_s
 from projections.schema import Dsns
-from replay.rebuild import Rebuilt, rebuild
+from replay import rebuild as rebuilding
 
-AT_LEAST = {1: 0.5, 2: 0.8}
-_CHUNK = 10_000
-
-
-class Round(NamedTuple):
-    """One round: seconds of the floor's two parts, and of the rebuild by number of processes."""
-
-    poll_s: float
-    copy_s: float
-    rebuild_s: dict[int, float]
-
-    @property
-    def floor_s(self) -> float:
-        """The serial floor."""
-        return self.poll_s + self.copy_s
+_BLOCK = 256 * 1024
+_TARGETS = {1: Target(low=0.5), 2: Target(low=0.8)}
+_GROWTH = Target(high=1.2)
+Superuser = psycopg.Connection[tuple[Any, ...]]
 
 
-def measure(
-    here: Servers,
-    topic: str,
-    records: int,
-    rounds: int,
-    processes: tuple[int, ...] = (1, 2),
-    say: Callable[[str], None] = print,
-) -> list[Figure]:
-    """Records a second of the floor and of rebuilds, beside each other."""
-    done = []
-    for number in range(rounds):
-        done.append(one_round(here, topic, processes))
-        say(f"round {number + 1}: {done[-1]}")
-    floor = middle([records / r.floor_s for r in done])
-    figures = [
-        Figure.alone("floor of a rebuild: poll, COPY, index", floor, "records/s"),
-    ]
-    for count in processes:
-        ratio = middle([r.floor_s / r.rebuild_s[count] for r in done])
-        name = f"rebuild, {count} process{'es' if count > 1 else ''}"
-        at_least = AT_LEAST.get(count, 0.0)
-        figures.append(
-            Figure.against_limit(name, ratio * floor, "records/s", "floor of a rebuild", floor, at_least=at_least)
-        )
-    return figures
+def measure(stage: Stage) -> Iterator[Figure | Point]:
+    """Records a second by the floor and by rebuilds of one and two processes; time a record as the log grows."""
+    yield from _beside_the_floor(stage)
+    yield from _growth(stage)
 
 
-def one_round(here: Servers, topic: str, processes: tuple[int, ...]) -> Round:
-    """A rebuild with each number of processes, each in a database of its own, then the floor on the last one's rows."""
-    seconds: dict[int, float] = {}
-    for count in processes:
-        dsns = here.new_database()
+def _beside_the_floor(stage: Stage) -> Iterator[Figure]:
+    filled = stage.topic(stage.plan.rebuilt)
+    possible = {1: True, 2: may_have_workers()}
+    parts: list[tuple[float, float, float]] = []
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as folder, _database(stage) as dsns:
+        for number in stage.rounds():
+            if number == 0:  # once outside the clock: for the rows, and so that every round finds warm servers
+                _dump(stage, dsns, rebuild(stage, filled, dsns, 1)[1], Path(folder))
+            parts.append((poll_s(stage.here.bootstrap, filled), *_floor_s(stage, dsns, Path(folder))))
+            for workers in (n for n in rates if possible[n]):
+                seconds, schema = rebuild(stage, filled, dsns, workers)
+                rates[workers].append(filled.records / seconds)
+                _drop(stage, dsns, schema)
+    floor = [filled.records / sum(round_parts) for round_parts in parts]
+    shares = ", ".join(
+        f"{name} {middle([part[i] for part in parts]):.1f} s" for i, name in enumerate(("poll", "COPY", "indexes"))
+    )
+    yield alone("rebuild's serial floor", floor, "records/s", note=f"{filled.records:,} records: {shares}")
+    for workers, found in rates.items():
+        name = f"rebuild, {workers} process{'es' if workers > 1 else ''}"
+        if found:
+            yield beside(name, found, "records/s", "serial floor", floor, _TARGETS[workers])
+        else:
+            yield missing(name, "records/s", _TARGETS[workers], "this version rebuilds in one process only")
+
+
+def _growth(stage: Stage) -> Iterator[Figure | Point]:
+    """One process each, round by round through all sizes."""
+    sizes = stage.plan.growth
+    us: dict[int, list[float]] = {size: [] for size in sizes}
+    filled = {size: stage.topic(size) for size in sizes}
+    with _database(stage) as dsns:
+        for _ in stage.rounds(at_most=3):
+            for size in sizes:
+                seconds, schema = rebuild(stage, filled[size], dsns, 1)
+                us[size].append(seconds / filled[size].records * 1e6)
+                _drop(stage, dsns, schema)
+    base, largest = sizes[-2] if len(sizes) < 4 else sizes[1], sizes[-1]
+    for size in sizes:
+        yield Point("rebuild", "a record", size, middle(us[size]), "us")
+        if size != largest:
+            yield alone(f"rebuild, time a record at {size:,} events", us[size], "us")
+    name, against = f"rebuild, time a record at {largest:,} events", f"{base:,} events"
+    note = "" if largest == 1_000_000 else "the full run takes 1,000,000 against 50,000"
+    yield beside(name, us[largest], "us", against, us[base], _GROWTH, note)
+
+
+def may_have_workers() -> bool:
+    """Whether a rebuild may take several processes."""
+    return "workers" in inspect.signature(rebuilding.rebuild).parameters
+
+
+def rebuild(stage: Stage, filled: Filled, dsns: Dsns, workers: int) -> tuple[float, str]:
+    """How long a rebuild takes, from the call to a schema that answers, and the schema's name."""
+    options: dict[str, Any] = {"workers": workers} if may_have_workers() else {}
+    started = time.perf_counter()
+    done = rebuilding.rebuild(
+        stage.here.bootstrap, dsns.owner, dsns.projector, topic=filled.topic, until=filled.heads, **options
+    )
+    seconds = time.perf_counter() - started
+    assert not done.halted and done.events == filled.records, "everything was rebuilt"
+    return seconds, done.schema
+
+
+@contextmanager
+def _database(stage: Stage) -> Iterator[Dsns]:
+    dsns = stage.here.new_database()
+    yield dsns
+    stage.here.drop_database(dsns.owner)
+
+
+def _superuser(stage: Stage, dsns: Dsns) -> Superuser:
+    return psycopg.connect(stage.here.superuser_of(dsns.owner), autocommit=True)
+
+
+def _drop(stage: Stage, dsns: Dsns, schema: str) -> None:
+    with _superuser(stage, dsns) as connection:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+
+
+# --- the floor --------------------------------------------------------------------------------------------------
+
+
+def _dump(stage: Stage, dsns: Dsns, schema: str, folder: Path) -> None:
+    """The rows of every table in a file each, and how to make the tables and indexes anew in the schema `floor`."""
+    with _superuser(stage, dsns) as connection:
+        connection.execute("CREATE SCHEMA floor_template")
+        for (table,) in connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)
+        ).fetchall():
+            names = {"table": sql.Identifier(table), "schema": sql.Identifier(schema)}
+            copy_out = sql.SQL("COPY {schema}.{table} TO STDOUT").format(**names)
+            with (folder / f"{table}.rows").open("wb") as file, connection.cursor().copy(copy_out) as copy:
+                for block in copy:
+                    file.write(block)
+            like = sql.SQL("CREATE TABLE floor_template.{table} (LIKE {schema}.{table} INCLUDING STORAGE)")
+            connection.execute(like.format(**names))
+        found = connection.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = %s", (schema,)).fetchall()
+        indexes = [str(made).replace(f" ON {schema}.", " ON floor.", 1) for (made,) in found]
+        assert indexes and all(" ON floor." in made for made in indexes), "every index of the rebuilt schema"
+        (folder / "indexes.sql").write_text(";\n".join(indexes), "utf-8")
+    _drop(stage, dsns, schema)
+
+
+def _floor_s(stage: Stage, dsns: Dsns, folder: Path) -> tuple[float, float]:
+    """Seconds for COPY into tables without indexes, and for the indexes."""
+    files = sorted(folder.glob("*.rows"))
+    with _superuser(stage, dsns) as connection:
+        connection.execute("SET synchronous_commit = off")
+        connection.execute("CREATE SCHEMA floor")
+        for file in files:
+            like = sql.SQL("CREATE TABLE floor.{table} (LIKE floor_template.{table} INCLUDING STORAGE)")
+            connection.execute(like.format(table=sql.Identifier(file.stem)))
         started = time.perf_counter()
-        rebuilt = rebuild(here.bootstrap, dsns.owner, dsns.projector, topic=topic, workers=count)
-        seconds[count] = time.perf_counter() - started
-        assert rebuilt.complete, "the workload is readable"
-    poll_s = _poll_s(here, topic)
-    return Round(poll_s, copy_s(dsns, rebuilt), seconds)
-
-
-def copy_s(dsns: Dsns, rebuilt: Rebuilt) -> float:
-    """COPY of all rows of a rebuild into unindexed tables, and every index and key of theirs."""
-    target = f"{rebuilt.schema}_copy"
-    source_dsn = schema.at_schema(dsns.owner, rebuilt.schema)
-    with psycopg.connect(source_dsn, autocommit=True) as source, psycopg.connect(source_dsn, autocommit=True) as sink:
-        keys = source.execute(
-            "SELECT c.conrelid::regclass::text, pg_get_constraintdef(c.oid) FROM pg_constraint c"
-            " WHERE c.connamespace = %s::regnamespace AND c.contype IN ('p', 'u')"
-            " AND c.conrelid::regclass::text = ANY(%s)",
-            (rebuilt.schema, list(rowwise.VIEWS)),
-        ).fetchall()
-        indexes = source.execute(
-            "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND NOT EXISTS"
-            " (SELECT FROM pg_constraint k WHERE k.conname = indexname AND k.connamespace = %s::regnamespace)"
-            " AND tablename = ANY(%s)",
-            (rebuilt.schema, rebuilt.schema, list(rowwise.VIEWS)),
-        ).fetchall()
-        sink.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(target)))
-        for view in rowwise.VIEWS:
-            of, into = sql.Identifier(rebuilt.schema, view), sql.Identifier(target, view)
-            sink.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING STORAGE)").format(into, of))
-        seconds = 0.0
-        sink.execute("SET synchronous_commit = off")
-        sink.execute("SET maintenance_work_mem = '128MB'")
-        for view in rowwise.VIEWS:
-            of, into = sql.Identifier(rebuilt.schema, view), sql.Identifier(target, view)
-            read = sql.SQL("COPY {} TO STDOUT").format(of)
-            write = sql.SQL("COPY {} FROM STDIN").format(into)
-            with source.cursor().copy(read) as out, sink.cursor().copy(write) as copy:
-                chunks = iter(out)
-                while some := list(islice(chunks, _CHUNK)):
-                    started = time.perf_counter()
-                    copy.write(b"".join(bytes(chunk) for chunk in some))
-                    seconds += time.perf_counter() - started
-                started = time.perf_counter()
-            seconds += time.perf_counter() - started
-        started = time.perf_counter()
-        for view, key in keys:
-            sink.execute(sql.SQL("ALTER TABLE {} ADD " + key).format(sql.Identifier(target, view)))
-        for (definition,) in indexes:
-            sink.execute(definition.replace(f"{rebuilt.schema}.", f"{target}.").encode())
-        return seconds + time.perf_counter() - started
-
-
-def fill(here: Servers, records: int, residents: int | None = None) -> str:
-    """A topic with so many records of the city."""
-    topic = here.new_topic()
-    events = stamped(city(residents or records // 25, records))
-    with KafkaLog(here.bootstrap, topic) as log:
-        for some in _chunks(events, _CHUNK):
-            entries = []
-            for event in some:
-                subject = None if event.subject is UNSET else str(event.subject)
-                partitions = range(PARTITIONS) if subject is None else [log.partition_of(subject)]
-                entries += [Entry(p, subject, codec.encode(event)) for p in partitions]
-            for future in log.append(entries):
-                future.result(timeout=120)
-    return topic
-
-
-def _chunks(events: Iterator[Event], size: int) -> Iterator[list[Event]]:
-    while some := list(islice(events, size)):
-        yield some
-
-
-def main() -> None:
-    """Starts servers, fills a topic, and prints each round and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    given = parser.parse_args()
-
-    def say(what: str) -> None:
-        print(what, file=sys.stderr, flush=True)
-
-    with servers(say) as here:
-        topic = fill(here, given.records)
-        for figure in measure(here, topic, given.records, given.rounds, tuple(given.processes), say):
-            print(figure.name, round(figure.value), figure.unit, figure.ratio)
-
-
-if __name__ == "__main__":
-    main()
+        for file in files:
+            copy_in = sql.SQL("COPY floor.{} FROM STDIN").format(sql.Identifier(file.stem))
+            with file.open("rb") as rows, connection.cursor().copy(copy_in) as copy:
+                while block := rows.read(_BLOCK):
+                    copy.write(block)
+        copied = time.perf_counter()
+        connection.execute((folder / "indexes.sql").read_bytes())
+        indexed = time.perf_counter()
+        connection.execute("DROP SCHEMA floor CASCADE")
+    return copied - started, indexed - copied

@@ -1,8 +1,11 @@
 """The servers that are measured on: one broker and one PostgreSQL, fresh, started for the run and removed after it.
 
-with servers(say) as here:
-    topic = here.new_topic()
-    dsns = here.new_database()
+    with servers(say) as here:
+        topic = here.new_topic()
+        dsns = here.new_database()
+
+Always servers of the run's own, whatever `CONSENT_LEDGER_KAFKA` and `CONSENT_LEDGER_DATABASE` name: a run sets roles'
+passwords and writes millions of rows.
 """
 
 import secrets
@@ -14,12 +17,12 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.kafka import topics
-from ledger.kafka.local import kafka
+from ledger.kafka.local import local_kafka
 from projections import schema
-from projections.local import database
+from projections.local import local_postgres
 
 PARTITIONS = 6
 _names = count(1)
@@ -27,10 +30,11 @@ _names = count(1)
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the servers are; topics and databases on them are never used twice."""
+    """Where the servers are; topics and databases on them are never used twice. `password`: of the ledger's roles."""
 
     bootstrap: str
     superuser_dsn: str
+    password: str = "bench"
     run: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def new_topic(self) -> str:
@@ -52,7 +56,20 @@ class Servers:
 
     def prepare(self, superuser_dsn: str) -> schema.Dsns:
         """The views' schema in a database."""
-        return schema.prepare(superuser_dsn, dict.fromkeys(schema.ROLES, "bench"))
+        return schema.prepare(superuser_dsn, dict.fromkeys(schema.ROLES, self.password))
+
+    def superuser_of(self, dsn: str) -> str:
+        """The superuser in the database that this connection string names."""
+        return make_conninfo(self.superuser_dsn, dbname=str(conninfo_to_dict(dsn)["dbname"]))
+
+    def drop_database(self, dsn: str) -> None:
+        """Removes the database that this connection string names, which frees its disk."""
+        with psycopg.connect(self.superuser_dsn, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{conninfo_to_dict(dsn)["dbname"]}" WITH (FORCE)'.encode())
+
+    def drop_topic(self, topic: str) -> None:
+        """Removes a topic."""
+        topics.delete(self.bootstrap, [topic])
 
 
 @contextmanager
@@ -60,5 +77,8 @@ def servers(say: Callable[[str], None]) -> Iterator[Servers]:
     """Starts both servers in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="consent-ledger-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
-        with kafka(Path(folder) / "kafka", say) as bootstrap, database(Path(folder) / "postgres", say) as dsn:
-            yield Servers(bootstrap, dsn)
+        with (
+            local_kafka(Path(folder) / "kafka", say) as broker,
+            local_postgres(Path(folder) / "postgres", say) as server,
+        ):
+            yield Servers(broker.bootstrap, server.dsn)

@@ -5,11 +5,11 @@
 (100, 'policy.published')
 
 In order of time, nothing late: notices and collections first for each resident, then about six uses in ten events,
-one share in ten, consents, preferences. Times are spread over a year.
+one share in ten, consents, preferences. Times are spread over a year. `records` are the same as a topic holds them.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,10 +26,10 @@ SOURCES = ("/services/permits", "/services/311", "/services/parks", "/services/l
 SHARE_TO = "acme-dispatch"
 
 
-def city(residents: int, events: int, seed: int = 1) -> Iterator[e.Event]:
-    """`events` events of `residents` residents, the policy and one agreement first."""
+def city(residents: int, events: int, seed: int = 1, prefix: str = "e", who: str = "res") -> Iterator[e.Event]:
+    """`events` events of `residents` residents, the policy and one agreement first; ids begin with the prefix."""
     dice = random.Random(seed)
-    yield _event("policy.published", "p-1", START_US - YEAR_US, None, my_san_jose())
+    yield _event("policy.published", f"{prefix}-p", START_US - YEAR_US, None, my_san_jose())
     signed = e.AgreementSigned(
         agreement_id="a-1",
         recipient=SHARE_TO,
@@ -38,17 +38,23 @@ def city(residents: int, events: int, seed: int = 1) -> Iterator[e.Event]:
         safeguards=("encryption",),
         valid_from=codec.rfc3339(START_US - YEAR_US),
     )
-    yield _event("agreement.signed", "a-1", START_US - YEAR_US, None, signed)
+    yield _event("agreement.signed", f"{prefix}-a", START_US - YEAR_US, None, signed)
     seen: dict[int, int] = {}
     for i in range(events - 2):
         resident = dice.randrange(residents)
         step = seen.get(resident, 0)
         seen[resident] = step + 1
-        kind, data = _next(dice, i, step)
-        yield _event(kind, f"e-{i}", START_US + i * YEAR_US // events, f"res_{resident:06d}", data)
+        kind, data = _next(dice, i, step, prefix)
+        yield _event(kind, f"{prefix}-{i}", START_US + i * YEAR_US // events, f"{who}_{resident:06d}", data)
 
 
-def stamped(events: Iterator[e.Event]) -> Iterator[e.Event]:
+def records(residents: int, events: int, seed: int = 1) -> Iterator[tuple[str | None, bytes]]:
+    """The same as records of a topic, by (subject, bytes)."""
+    for event in stamped(city(residents, events, seed)):
+        yield (event.subject if isinstance(event.subject, str) else None), codec.encode(event)
+
+
+def stamped(events: Iterable[e.Event]) -> Iterator[e.Event]:
     """The same events as records: recorded when they happened."""
     for event in events:
         yield msgspec.structs.replace(event, recordedtime=event.time, recordedby="bench")
@@ -65,10 +71,10 @@ def hash_of(text: str) -> int:
     return sum(text.encode())
 
 
-def _next(dice: random.Random, i: int, step: int) -> tuple[str, Any]:
+def _next(dice: random.Random, i: int, step: int, prefix: str) -> tuple[str, Any]:
     if step == 0:
         notice = e.NoticeGiven(
-            notice_id=f"n-{i}",
+            notice_id=f"{prefix}-n{i}",
             policy_version="2018-04-18",
             purposes=("4.2",),
             categories=CATEGORIES,
@@ -95,7 +101,7 @@ def _next(dice: random.Random, i: int, step: int) -> tuple[str, Any]:
     if roll < 0.82:
         return "data.collected", e.DataCollected(categories=some, purposes=("4.2",), origin="resident")
     if roll < 0.90:
-        return "consent.given", e.ConsentGiven(consent_id=f"c-{i}", purposes=("4.7",), method="web-form")
+        return "consent.given", e.ConsentGiven(consent_id=f"{prefix}-c{i}", purposes=("4.7",), method="web-form")
     if roll < 0.95:
         return "preference.set", e.PreferenceSet(channel="mobile-notification", allowed=dice.random() < 0.5)
     return "data.reviewed", e.DataReviewed(categories=some)
