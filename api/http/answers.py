@@ -6,6 +6,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 from fastapi import APIRouter
 
 from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
+from api.pages import front, sign_in, site
 
 
 def routers() -> list[APIRouter]:
@@ -20,4 +21,7 @@ def routers() -> list[APIRouter]:
         check.router,
         tlog.router,
         erasing.router,
+        site.router,
+        sign_in.router,
+        front.router,
     ]

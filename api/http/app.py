@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import events, openapi, problems
 from api.http.runtime import Runtime
+from api.pages import refusals
 from ledger.errors import ConsentLedgerError, Problem
 
 REQUEST_ID = "request-id"
@@ -80,8 +81,10 @@ def create_app(opener: Opener, routers: Sequence[APIRouter] = ()) -> FastAPI:
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConsentLedgerError)
+    if refusals.is_page(request):
+        return await refusals.refused(request, error)
     body, headers = problems.describe(error)
     if body["status"] >= 500:
         _log.warning("refused", status=body["status"], error=type(error).__name__, why=str(error))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.auth import JwksFile, JwksSource, JwksUrl, TokenVerifier
+from api.provider import Provider
 from api.settings import Settings
 from ledger.authority import Principal
 from ledger.erasing.eraser import Eraser
@@ -27,6 +28,7 @@ from ledger.recording.recorder import Limits, Recorder
 from ledger.tree.note import Verifier
 from ledger.vault.erasures import Erasures
 from ledger.vault.logins import LoginMap
+from ledger.vault.sessions import Sessions
 from ledger.vault.store import VaultStore
 from projections.index import AdvisoryLock, PostgresIndex
 from projections.start_check import StartCheck
@@ -51,6 +53,8 @@ class Runtime:
     logins: LoginMap
     erasures: Erasures
     eraser: Eraser
+    sessions: Sessions
+    providers: dict[str, Provider]
     clock: Clock
 
 
@@ -66,6 +70,7 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         signer = settings.receipts_signer()
         wrapper = settings.key_wrapper()
         tokens = token_verifier(settings)
+        providers = sign_in_providers(settings)
         log = stack.enter_context(
             KafkaLog(settings.kafka, settings.topic, linger_ms=settings.linger_ms, deadline_s=settings.deadline_s)
         )
@@ -95,7 +100,20 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         stack.callback(recorder.stop)
         stack.callback(eraser.stop)
         yield Runtime(
-            settings, log, index, vault, recorder, tokens, signer.verifier, trees, logins, erasures, eraser, clock
+            settings,
+            log,
+            index,
+            vault,
+            recorder,
+            tokens,
+            signer.verifier,
+            trees,
+            logins,
+            erasures,
+            eraser,
+            Sessions(vault.database),
+            providers,
+            clock,
         )
 
 
@@ -127,6 +145,12 @@ def start_check(settings: Settings) -> StartCheck | None:
     )
 
 
+def sign_in_providers(settings: Settings) -> dict[str, Provider]:
+    """Whom people sign in with, by who they are."""
+    way_back = settings.public_url.rstrip("/") + "/sign-in/back"
+    return {who: Provider(known, way_back) for who, known in settings.sign_in_providers().items()}
+
+
 def token_verifier(settings: Settings) -> TokenVerifier:
     """The verifier of the issuer that the settings name."""
     if bool(settings.jwks_url) == (settings.jwks_file is not None):
@@ -145,5 +169,12 @@ def runtime_of(request: Request) -> Runtime:
 
 
 async def principal_of(request: Request) -> Principal:
-    """Who calls; raises `Unauthenticated` or `BadToken`."""
+    """Who calls; raises `Unauthenticated` or `BadToken`.
+
+    On a page it is who is signed in: `api.pages.visitor` has said so, and nothing but a page does.
+    """
+    known = getattr(request.state, "principal", None)
+    if known is not None:
+        assert isinstance(known, Principal)
+        return known
     return await runtime_of(request).tokens.principal(request.headers.get("authorization"))

@@ -50,7 +50,8 @@ class Site:
         for name, content in sorted(_static_files().items(), key=lambda item: item[0].endswith(".css")):
             stem, _, suffix = name.rpartition(".")
             for other, address in addresses.items():  # fonts and pictures come before the styles that name them
-                content = content.replace(f'url("{other}")'.encode(), f'url("{address}")'.encode())
+                for written in (f'url("{other}")', f"url({other})"):
+                    content = content.replace(written.encode(), f'url("{address}")'.encode())
             address = f"{stem}.{sha256(content).hexdigest()[:12]}.{suffix}"
             addresses[name] = address
             found[address] = (_TYPES["." + suffix], content)
@@ -108,7 +109,9 @@ class Site:
         }
         response = Response(self.render(language, template, shown), status, sent, "text/html; charset=utf-8")
         if request.query_params.get(LANGUAGE_COOKIE) in LANGUAGES:
-            response.set_cookie(LANGUAGE_COOKIE, language, max_age=_A_YEAR_S, httponly=True, secure=True, samesite="lax")
+            response.set_cookie(
+                LANGUAGE_COOKIE, language, max_age=_A_YEAR_S, httponly=True, secure=True, samesite="lax"
+            )
         return response
 
 
