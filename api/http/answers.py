@@ -6,7 +6,7 @@ app = create_app(lambda: opened(settings), routers=answers.routers())
 from fastapi import APIRouter
 
 from api.http import check, erasing, evidence, health, public, records, residents, tlog, views
-from api.pages import front, sign_in, site
+from api.pages import front, my, sign_in, site
 
 
 def routers() -> list[APIRouter]:
@@ -24,4 +24,5 @@ def routers() -> list[APIRouter]:
         site.router,
         sign_in.router,
         front.router,
+        my.router,
     ]

@@ -119,9 +119,11 @@ _BY_STATUS = {
 }
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """The framework's own refusals: no such address, no such method."""
     assert isinstance(error, HTTPException)
+    if refusals.wanted_page(request):
+        return refusals.page_of(request, error.status_code)
     kind = _BY_STATUS.get(error.status_code, problems.INTERNAL)
     return problems.response(problems.document(kind), dict(error.headers or {}))
 

@@ -48,7 +48,7 @@ _SUMMARIES = {
 router = APIRouter()
 
 
-async def _answered(request: Request, name: str, subject: str | None) -> Response:
+async def answered(request: Request, name: str, subject: str | None) -> Response:
     """One list about a resident; `subject` None: about the caller."""
     reader, about = await _reader_of(request, subject)
     query = request.query_params.multi_items()
@@ -103,10 +103,10 @@ async def _must_exist(request: Request, subject: str) -> None:
 
 def _add(name: str) -> None:
     async def of_resident(request: Request, subject: str) -> Response:
-        return await _answered(request, name, subject)
+        return await answered(request, name, subject)
 
     async def of_caller(request: Request) -> Response:
-        return await _answered(request, name, None)
+        return await answered(request, name, None)
 
     filters = LOG_FILTERS if name == "log" else lists.LISTS[name].filters
     given: Mapping[str, Any] = {

@@ -15,6 +15,17 @@ def is_page(request: Request) -> bool:
     return getattr(route, "path", "/v1") != "/v1" and not getattr(route, "include_in_schema", True)
 
 
+def wanted_page(request: Request) -> bool:
+    """Whether a browser asks for an address that is neither the API's nor anybody's."""
+    path = request.url.path
+    return "text/html" in request.headers.get("accept", "") and not path.startswith(("/v1", "/tlog", "/static"))
+
+
+def page_of(request: Request, status: int) -> Response:
+    """The page for an address that there is not, or that does not take this."""
+    return site.page(request, "refused.html", {"status": status, "codes": []}, status=status)
+
+
 async def refused(request: Request, error: ConsentLedgerError) -> Response:
     """The page for somebody whom an error of ours has stopped."""
     if isinstance(error, MustSignIn):

@@ -3,7 +3,7 @@
     site = Site()
     return site.page(request, "my/log.html", {"entries": entries})
 
-Every page: no script at all, styles and fonts from here alone, no framing, no referrer, not stored. Texts are escaped
+Every page: no script at all, styles and fonts from here alone, no framing, no referrer elsewhere. Texts are escaped
 unless a template says otherwise, and none does. Static files are named by their content, so they may be kept for ever.
 """
 
@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = (
 SECURITY_HEADERS: Mapping[str, str] = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
