@@ -130,6 +130,11 @@ class _Pinned(jws.JWSRegistry):
         return self.algorithms[name]
 
 
+def pinned(algorithms: Sequence[str]) -> jws.JWSRegistry:
+    """A registry of these signatures and no others."""
+    return _Pinned(algorithms=list(algorithms), strict_check_header=False)
+
+
 class TokenVerifier:
     """Checks bearer tokens. Belongs to one event loop."""
 
@@ -148,7 +153,7 @@ class TokenVerifier:
         if not algorithms or any(not a.startswith(("ES", "EdDSA", "Ed25519", "PS")) for a in algorithms):
             raise ConfigurationError("CONSENT_LEDGER_TOKEN_ALGORITHMS: name signatures by public keys, such as ES256")
         self._algorithms = tuple(algorithms)
-        self._registry = _Pinned(algorithms=self._algorithms, strict_check_header=False)
+        self._registry = pinned(self._algorithms)
         self._clock = clock
         self._monotonic = monotonic
         self._keys = Keys(source, monotonic)
@@ -180,7 +185,7 @@ class TokenVerifier:
         return principal
 
     async def _checked(self, token: str) -> Mapping[str, Any]:
-        kid = _key_id(token, self._algorithms)
+        kid = key_id(token, self._algorithms)
         keys = await self._keys.get(kid)
         try:
             decoded = jwt.decode(token, keys, registry=self._registry)
@@ -206,7 +211,8 @@ class _ClaimsShape(msgspec.Struct):
     sub: str = ""
 
 
-def _key_id(token: str, algorithms: Sequence[str]) -> str:
+def key_id(token: str, algorithms: Sequence[str]) -> str:
+    """The key that a token names; raises `BadToken`, also for an algorithm that is not one of these."""
     encoded = token.partition(".")[0]
     try:
         header = msgspec.json.decode(_base64url(encoded), type=_Header)

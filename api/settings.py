@@ -12,7 +12,7 @@ their own (`…_FILE`), never by a flag.
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 from pydantic import Field, SecretStr
@@ -30,6 +30,15 @@ from ledger.vault.keys import KeyEncryptionKey, KeyRing, KeyWrapper
 PREFIX = "CONSENT_LEDGER_"
 CONFIG_FILE = PREFIX + "CONFIG"
 _CLIENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class ProviderSettings(NamedTuple):
+    """What an identity provider knows us by."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    scope: str = "openid"
 
 
 class Settings(BaseSettings):
@@ -77,6 +86,20 @@ class Settings(BaseSettings):
     jwks_url: str = Field("", description="where the issuer publishes its keys")
     jwks_file: Path | None = Field(None, description="a file of the issuer's keys, instead of an address")
     token_algorithms: tuple[str, ...] = Field(("ES256", "EdDSA"), description="signatures accepted, a JSON list")
+
+    public_url: str = Field("", description="the pages' address as people type it, such as https://ledger.example")
+    residents_issuer: str = Field("", description="the OpenID Connect provider that residents sign in with")
+    residents_client_id: str = Field("", description="what that provider knows the pages by")
+    residents_client_secret: SecretStr | None = Field(None, description="and their secret")
+    residents_client_secret_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+    staff_issuer: str = Field("", description="the OpenID Connect provider that staff sign in with")
+    staff_client_id: str = Field("", description="what that provider knows the pages by")
+    staff_client_secret: SecretStr | None = Field(None, description="and their secret")
+    staff_client_secret_file: Path | None = Field(None, description="a file that holds it, mode 0600")
+    staff_roles_claim: str = Field(
+        "consent_ledger_roles", description="the claim with their roles: auditor, operator, office:<source>"
+    )
+    development_sign_in: bool = Field(False, description="anybody signs in as made-up people: for `dev` alone")
 
     linger_ms: int = Field(2, ge=0, le=1_000, description="how long an append waits for company: 0 for single posts")
     deadline_s: float = Field(15.0, gt=0, description="how long an append may wait before its producer is replaced")
@@ -176,6 +199,20 @@ class Settings(BaseSettings):
     def receipts_vkeys(self) -> tuple[str, ...]:
         """The verifier keys that receipts hold under: the present one first."""
         return (self.receipts_signer().verifier.vkey, *self.receipts_old_vkeys)
+
+    def sign_in_providers(self) -> dict[str, ProviderSettings]:
+        """Who people sign in with, by who they are; raises `ConfigurationError` for one that is half named."""
+        found: dict[str, ProviderSettings] = {}
+        for who in ("residents", "staff"):
+            issuer, client_id = (str(getattr(self, f"{who}_{name}")) for name in ("issuer", "client_id"))
+            if not issuer:
+                continue
+            if not client_id or not self.public_url:
+                raise ConfigurationError(f"to sign in, set {PREFIX}PUBLIC_URL and {PREFIX}{who.upper()}_CLIENT_ID too")
+            value, file = getattr(self, f"{who}_client_secret"), getattr(self, f"{who}_client_secret_file")
+            secret = _secret(f"{who.upper()}_CLIENT_SECRET", value, file).strip()
+            found[who] = ProviderSettings(issuer, client_id, secret)
+        return found
 
     def checkpoint_signers(self) -> list[Signer]:
         """The keys that sign checkpoints: one, or two while a key is being replaced; raises `ConfigurationError`."""

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from api.http.runtime import Runtime, wall_clock
+from api.http.runtime import Runtime
+from api.recording import wall_clock
 from benchmarks.door import place, recording
 from benchmarks.gdprbench import Operation
 from benchmarks.servers import Servers
@@ -114,7 +115,7 @@ class LedgerSide:
                 assert await view.record(Position(key.partition, key.offset)) is not None
         elif kind == "read-meta-by-purpose":
             async with self._answers.resident(key.subject) as view:
-                await view.log(key.subject, Filters(purpose=key.purposes[0]), limit=50)
+                await view.log(key.subject, key.partition, Filters(purpose=key.purposes[0]), limit=50)
         elif kind == "read-meta-by-user":
             async with self._answers.resident(key.subject) as view:
                 await view.holdings(key.subject)
@@ -146,7 +147,7 @@ class LedgerSide:
         await record_view(self._runtime, key.subject, kind)
         async with self._answers.auditor() as view:
             if kind == "log":
-                await view.log(key.subject, limit=50)
+                await view.log(key.subject, key.partition, limit=50)
             else:
                 await view.holdings(key.subject)
                 await view.consents(key.subject)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-from api.http.runtime import wall_clock
+from api.recording import wall_clock
 from benchmarks.audit_table import AuditTable
 from benchmarks.gdpr_ledger import Facts, Key
 from benchmarks.gdprbench import Operation

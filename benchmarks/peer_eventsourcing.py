@@ -57,17 +57,22 @@ class OneAtATime(PostgresTrackingRecorder):
         key = (event.source, event.id, subject)
         items = [Item(offset, event, body, key, key_hash(event.source, event.id))]
         with self.datastore.get_connection() as connection:
-            batch = sift(held.number, held.position, items, load.first_records(connection, held.number, items))
+            batch = sift(held.number, held.position, items, held.residents.lookup.first_records(connection, items))
             rows = judge_batch(connection, held.history, held.residents, batch)
         tree = plan(held.tree, [offset], [leaf_hash(body)])
-        write(self, rows, tree, held.position)
+        write(self, rows, tree, held.position, held.epoch)
+        held.residents.lookup.wrote(batch)
         held.position, held.tree = batch.end, tree.after
         held.residents.settle(rows.touched)
 
     def _opened(self, name: str) -> "_Partition":
+        self._partition = _Partition(int(name.removeprefix("ledger[").removesuffix("]")))
+        claim = {"partition": self._partition.number, "worker": "peer"}
         with self.datastore.transaction(commit=True) as cursor:
             cursor.execute(statements("load")["seed position"], {"name": name})
-        self._partition = _Partition(int(name.removeprefix("ledger[").removesuffix("]")))
+            row = cursor.execute(statements("assignments")["claim"], claim).fetchone()
+        assert row is not None, "an upsert returns its row"
+        self._partition.epoch = int(row["epoch"])
         return self._partition
 
 
@@ -76,6 +81,7 @@ class _Partition:
 
     def __init__(self, number: int) -> None:
         self.number, self.position, self.tree = number, 0, empty_tree(number)
+        self.epoch = 0
         self.history = PartitionHistory(number)
         self.residents = load.Residents(self.history, FACTS_IN_MEMORY // PARTITIONS)
 

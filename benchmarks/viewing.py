@@ -6,7 +6,8 @@ await record_view(runtime, "res_7f2c", "log")
 import asyncio
 from uuid import uuid4
 
-from api.http.runtime import Runtime, wall_clock
+from api.http.runtime import Runtime
+from api.recording import wall_clock
 from ledger.authority import LEDGER_SOURCE, Door, Principal
 from ledger.codec import rfc3339
 from ledger.events import KINDS, Event, LogViewed

@@ -18,6 +18,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -298,8 +299,28 @@ class View:
         parameters = {"partition": partition, "subject": subject}
         return await self._ask("facts", parameters, lambda offset, of, body: (offset, of, body.encode()))
 
-    async def _one(self, name: str, parameters: dict[str, Any], make: Callable[..., _Row]) -> _Row | None:
-        found = await self._ask(name, parameters, make)
+    async def uses(self, subject: str, since: datetime, now: datetime) -> dict[str, int]:
+        """A resident's uses and shares since a moment, by today's outcome; without what is held back now."""
+        parameters = {"subject": subject, "since": since, "now": now}
+        return dict(await self._ask("uses", parameters, lambda outcome, count: (outcome, count), "summary"))
+
+    async def findings(self, partition: int, offsets: Sequence[int]) -> dict[int, str]:
+        """Today's findings of the judged events at these offsets, as JSON, by offset."""
+        parameters = {"partition": partition, "offsets": list(offsets)}
+        return dict(await self._ask("findings", parameters, lambda offset, text: (offset, text), "summary"))
+
+    async def last_recorded(self, partition: int) -> datetime | None:
+        """When the last record of a partition that the views have was recorded."""
+        return await self._one("last recorded", {"partition": partition}, lambda moment: moment, "summary")
+
+    async def reporting(self, sources: Sequence[str]) -> list[str]:
+        """Those of these sources that have said anything about any resident."""
+        return await self._ask("reporting", {"sources": list(sources)}, lambda source: str(source), "summary")
+
+    async def _one(
+        self, name: str, parameters: dict[str, Any], make: Callable[..., _Row], file: str = "answers"
+    ) -> _Row | None:
+        found = await self._ask(name, parameters, make, file)
         return found[0] if found else None
 
     async def _ask(

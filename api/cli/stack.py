@@ -385,6 +385,8 @@ def _settings(folder: Path, kafka: str, made: provision.Provisioned, partitions:
         audience=issuer.AUDIENCE,
         jwks_file=folder / "secrets" / "jwks.json",
         port=port,
+        public_url=f"http://localhost:{port}",
+        development_sign_in=True,
     )
 
 

@@ -24,6 +24,7 @@ from api.http import (
     views,
     writing,
 )
+from api.pages import front, my, sign_in, site
 
 
 def routers() -> list[APIRouter]:
@@ -46,4 +47,8 @@ def routers() -> list[APIRouter]:
         me_consents.router,
         queue.router,
         anonymous.router,
+        site.router,
+        sign_in.router,
+        front.router,
+        my.router,
     ]

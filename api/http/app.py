@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import events, openapi, problems
 from api.http.runtime import Runtime
+from api.pages import refusals
 from ledger.errors import ConsentLedgerError, Problem
 
 REQUEST_ID = "request-id"
@@ -80,8 +81,10 @@ def create_app(opener: Opener, routers: Sequence[APIRouter] = ()) -> FastAPI:
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConsentLedgerError)
+    if refusals.is_page(request):
+        return await refusals.refused(request, error)
     body, headers = problems.describe(error)
     if body["status"] >= 500:
         _log.warning("refused", status=body["status"], error=type(error).__name__, why=str(error))
@@ -116,9 +119,11 @@ _BY_STATUS = {
 }
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """The framework's own refusals: no such address, no such method."""
     assert isinstance(error, HTTPException)
+    if refusals.wanted_page(request):
+        return refusals.page_of(request, error.status_code)
     kind = _BY_STATUS.get(error.status_code, problems.INTERNAL)
     return problems.response(problems.document(kind), dict(error.headers or {}))
 

@@ -101,6 +101,8 @@ async def _log(request: Request, reader: Reader, about: str, question: Question,
     async with seen_by(request, reader) as view:
         held = await held_back(view, about, now_us)
         return await log.page(view, about, partition, question, held)
+
+
 def _cases(found: Found) -> list[dict[str, Any]]:
     """The cases of the page, without what only says that a law holds something back."""
     return [case for case in found.body["cases"] if case["kind"] != WITHHELD]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.auth import JwksFile, JwksSource, JwksUrl, TokenVerifier
+from api.provider import Provider
 from api.recording import recording, wall_clock
 from api.settings import Settings
 from ledger.authority import Principal
@@ -26,6 +27,7 @@ from ledger.recording.recorder import Recorder
 from ledger.tree.note import Verifier
 from ledger.vault.erasures import Erasures
 from ledger.vault.logins import LoginMap
+from ledger.vault.sessions import Sessions
 from ledger.vault.store import VaultStore
 from projections.index import PostgresIndex
 from projections.tlog import Trees
@@ -48,6 +50,8 @@ class Runtime:
     logins: LoginMap
     erasures: Erasures
     eraser: Eraser
+    sessions: Sessions
+    providers: dict[str, Provider]
     clock: Clock
 
 
@@ -58,6 +62,7 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         signer = settings.receipts_signer()
         wrapper = settings.key_wrapper()
         tokens = token_verifier(settings)
+        providers = sign_in_providers(settings)
         opened: list[tuple[ErasuresInLog, VaultStore]] = []
 
         def vault_of(log: KafkaLog, index: PostgresIndex, closing: ExitStack) -> VaultStore:
@@ -79,7 +84,20 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         stack.callback(recorder.stop)  # before what it does not own is closed; a second time does nothing
         stack.callback(eraser.stop)
         yield Runtime(
-            settings, log, index, vault, recorder, tokens, signer.verifier, trees, logins, erasures, eraser, clock
+            settings,
+            log,
+            index,
+            vault,
+            recorder,
+            tokens,
+            signer.verifier,
+            trees,
+            logins,
+            erasures,
+            eraser,
+            Sessions(vault.database),
+            providers,
+            clock,
         )
 
 
@@ -92,6 +110,12 @@ async def opened(settings: Settings, clock: Clock = wall_clock) -> AsyncIterator
         yield runtime
     finally:
         await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
+def sign_in_providers(settings: Settings) -> dict[str, Provider]:
+    """Whom people sign in with, by who they are."""
+    way_back = settings.public_url.rstrip("/") + "/sign-in/back"
+    return {who: Provider(known, way_back) for who, known in settings.sign_in_providers().items()}
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:
@@ -112,5 +136,12 @@ def runtime_of(request: Request) -> Runtime:
 
 
 async def principal_of(request: Request) -> Principal:
-    """Who calls; raises `Unauthenticated` or `BadToken`."""
+    """Who calls; raises `Unauthenticated` or `BadToken`.
+
+    On a page it is who is signed in: `api.pages.visitor` has said so, and nothing but a page does.
+    """
+    known = getattr(request.state, "principal", None)
+    if known is not None:
+        assert isinstance(known, Principal)
+        return known
     return await runtime_of(request).tokens.principal(request.headers.get("authorization"))

@@ -119,13 +119,14 @@ class Erasures:
         """Destroys key and logins, when everything is erased, and notes when, in one transaction."""
         whom = {"subject": erasure.subject, "key_id": key_id, "fresh": new_key_id()}
         what = {"erasure_id": erasure.erasure_id, "time": time}
-        logins = statements("logins")
+        logins, sessions = statements("logins"), statements("sessions")
 
         def work(run: Run) -> Row:
             if erasure.everything:
                 run(logins["lock"], whom)
                 run(self._sql["destroy key"], whom)
                 run(logins["forget"], whom)
+                run(sessions["forget"], whom)
             run(self._sql["destroyed"], what)
             [row] = run(self._sql["of id"], what)
             return row

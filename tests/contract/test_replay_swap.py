@@ -62,7 +62,7 @@ class Reading:
                 try:
                     async with answers.auditor() as view:
                         now = await view.projected()
-                        page = await view.log(subject, limit=500)
+                        page = (await view.log(subject, 0, limit=500)).entries
                         again = await view.projected()
                 except NotYet as error:
                     self.wrong.append(f"error: {error}")

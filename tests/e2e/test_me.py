@@ -125,7 +125,7 @@ def test_a_withdrawal_of_nothing_changes_nothing_and_has_no_record(ledger: Answe
 
 
 def test_a_consent_dated_a_little_ahead_is_withdrawn_too(ledger: AnsweringLedger, subject: str) -> None:
-    from api.http.runtime import wall_clock
+    from api.recording import wall_clock
     from ledger.codec import rfc3339
 
     ahead = rfc3339(wall_clock() + 240_000_000)

@@ -79,6 +79,32 @@ CREATE TABLE IF NOT EXISTS vault.erasure_references (
     PRIMARY KEY (asked_as, idempotency_key)
 );
 
+-- Who is signed in on the pages; `token` is the SHA-256 of what the browser holds. Nothing here outlives a day.
+CREATE TABLE IF NOT EXISTS vault.sessions (
+    token        bytea PRIMARY KEY,
+    client_id    text NOT NULL,
+    subject      text,                              -- the resident; null for staff
+    scopes       jsonb NOT NULL,
+    language     text NOT NULL,
+    development  boolean NOT NULL,
+    created      timestamptz NOT NULL DEFAULT now(),
+    seen         timestamptz NOT NULL DEFAULT now(),
+    expires      timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sessions_subject ON vault.sessions (subject);
+
+-- Who has left for their identity provider and not come back yet; `state` is the SHA-256 of what comes back.
+CREATE TABLE IF NOT EXISTS vault.sign_ins (
+    state        bytea PRIMARY KEY,
+    provider     text NOT NULL,
+    nonce        text NOT NULL,
+    verifier     text NOT NULL,
+    destination  text NOT NULL,
+    expires      timestamptz NOT NULL
+);
+GRANT SELECT, INSERT, DELETE ON vault.sessions, vault.sign_ins TO ledger_vault;
+GRANT UPDATE (seen) ON vault.sessions TO ledger_vault;
+
 GRANT SELECT, INSERT ON vault.keys, vault.map_key, vault.logins, vault.erasures, vault.erasure_references
     TO ledger_vault;
 -- Rewrapping and destroying. No key's row is ever deleted, and no name in it changed.
