@@ -27,8 +27,8 @@ from projections.worker import FAULTS, Progress, calm_collector
 
 _logger = logging.getLogger("consent_ledger.replay")
 LANES = 2
-FACTS_IN_MEMORY = 200_000
-"""How many residents' facts each partition at work keeps: some 50 MB."""
+FACTS_IN_MEMORY = 100_000
+"""How many residents' facts each partition at work keeps: some 25 MB."""
 _POLL_S = 0.2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
