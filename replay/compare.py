@@ -20,7 +20,7 @@ from ledger.tree.merkle import HASH_BYTES
 from ledger.tree.tiles import HEIGHT, WIDTH, Tile
 from projections import rowwise, worker
 from projections import schema as schemas
-from projections.building import COMPARE, Purpose
+from projections.rebuilds import COMPARE, Purpose
 from replay.rebuild import Rebuilt, advance, rebuild
 
 LIVE = schemas.LIVE

@@ -15,7 +15,9 @@ from ledger.errors import ConfigurationError, LogError, Unavailable
 from ledger.kafka.log import KafkaLog
 from ledger.log import Entry
 from projections import schema
-from projections.building import REPLAY, Building, Purpose, Reach, rebuilds, unfinished
+from projections.building import Building
+from projections.reach import Reach
+from projections.rebuilds import REPLAY, Purpose, rebuilds, unfinished
 from projections.schema import Dsns
 from replay.build import Order
 from replay.processes import Processes
