@@ -10,9 +10,10 @@ What it is for, and whether it is complete, its comment says (projections.rebuil
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from projections.statements import migrations, statements
 
 CONNECTIONS = 2
 """How many indexes are made at a time."""
+_ENDING_S = 2.0
 _MAINTENANCE_MEMORY = "128MB"
 
 
@@ -41,9 +43,12 @@ class Building:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else rebuilds this schema for the while; raises `Unavailable` when somebody does."""
-        with reachable(), schemas.connect(self.owner_dsn) as connection:
-            if not try_lock(connection, f"{self.schema}/rebuild"):
-                raise Unavailable(f"another replay is at work on the schema {self.schema}: wait for it, or stop it")
+        with reachable(), closing(schemas.connect(self.owner_dsn)) as connection:
+            deadline_s = time.monotonic() + _ENDING_S
+            while not try_lock(connection, f"{self.schema}/rebuild"):
+                if time.monotonic() > deadline_s:  # the session of one that was killed just now may not have ended yet
+                    raise Unavailable(f"another replay is at work on the schema {self.schema}: wait for it, or stop it")
+                time.sleep(0.1)
             yield
 
     def create(self, purpose: Purpose) -> None:

@@ -58,7 +58,12 @@ class Reach:
             self._connection = None
 
     def _ask(self, question: Callable[["psycopg.Connection[Any]"], _T]) -> _T:
-        self._connection = self._connection or schemas.connect(self._dsn)
+        if self._connection is not None:
+            try:
+                return question(self._connection)
+            except psycopg.OperationalError:  # cut by a restart of the server, perhaps: once more over a new one
+                self.close()
+        self._connection = schemas.connect(self._dsn)
         try:
             return question(self._connection)
         except psycopg.OperationalError:
