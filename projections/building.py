@@ -1,99 +1,36 @@
-"""A schema of views that is being rebuilt: tables with hardly an index first, the others last; what it is, and whose.
+"""A schema of views that is being rebuilt: tables with hardly an index first, the others last.
 
-    building = Building(dsns.owner, "rebuild_v2_20260304t120000_5e1f")
+    building = Building(dsns.owner, fresh_name())       # "rebuild_v2_20260304t120000_5e1f"
     with building.alone():                              # one `replay` at a time works on it
-        building.create(Purpose("ledger.events", None, "replay"))
+        building.create(Purpose("ledger.events", None, REPLAY))
         ...                                             # rows arrive, partition by partition
         building.finish()                               # the indexes, and what the planner wants to know
-    unfinished(dsns.owner, Purpose("ledger.events", None, "replay"))     # None: it is complete
 
-What a rebuild is for stands in the comment of its schema, as JSON: it is no table, so that a finished rebuild has just
-the tables of a live schema, and it changes with the transaction that changes the schema.
+What it is for, and whether it is complete, its comment says (projections.rebuilds).
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
-from uuid import uuid4
+from typing import Any
 
 import msgspec
 import psycopg
 from psycopg import sql
 
 from ledger.errors import ConfigurationError, Unavailable
-from projections import rowwise
 from projections import schema as schemas
+from projections.reach import lock_key, reachable, try_lock
+from projections.rebuilds import COMPLETE, HALTED, Comment, Purpose, State, newest_version, read
 from projections.statements import migrations, statements
 
 CONNECTIONS = 2
 """How many indexes are made at a time."""
+_ENDING_S = 2.0
 _MAINTENANCE_MEMORY = "128MB"
-_T = TypeVar("_T")
-_BUILDING, _HALTED, _COMPLETE = "building", "halted", "complete"
-REPLAY, COMPARE, SWAP = "replay", "compare", "swap"
-
-
-class Purpose(NamedTuple):
-    """What makes two rebuilds the same: the topic, the end that was asked for (None: where the log ends), and why."""
-
-    topic: str
-    until: dict[int, int] | None
-    why: str
-
-    @property
-    def lasts(self) -> bool:
-        """Whether a complete rebuild still has something to be done with it: to be compared, or to become live."""
-        return self.why in (COMPARE, SWAP)
-
-
-class State(msgspec.Struct, frozen=True):
-    """What the comment of a rebuild's schema says."""
-
-    topic: str
-    until: dict[int, int] | None
-    why: str
-    version: int
-    started: str
-    state: str = _BUILDING
-
-    @property
-    def complete(self) -> bool:
-        """Whether every record up to its end is in it, and every index."""
-        return self.state == _COMPLETE
-
-    @property
-    def readable(self) -> bool:
-        """Whether all is in it that can be read, and every index."""
-        return self.state in (_COMPLETE, _HALTED)
-
-
-class _Comment(msgspec.Struct, frozen=True):
-    rebuild: State
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """The library's errors as ours; their texts may hold row values, so they go no further."""
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege:
-        raise ConfigurationError("a rebuild needs the role ledger_owner: connect as it") from None
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise Unavailable("the database of the views was away: check its address, then go on") from None
-
-
-def newest_version() -> int:
-    """The version of the tables as they are made now."""
-    return migrations()[-1][0]
-
-
-def fresh_name() -> str:
-    """A name for a schema that nobody uses yet: the version of the tables, when, and four random digits."""
-    return f"rebuild_v{newest_version()}_{datetime.now(UTC):%Y%m%dt%H%M%S}_{uuid4().hex[:4]}"
 
 
 class Building:
@@ -106,9 +43,12 @@ class Building:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else rebuilds this schema for the while; raises `Unavailable` when somebody does."""
-        with reachable(), schemas.connect(self.owner_dsn) as connection:
-            if not _try_lock(connection, f"{self.schema}/rebuild"):
-                raise Unavailable(f"another replay is at work on the schema {self.schema}: wait for it, or stop it")
+        with reachable(), closing(schemas.connect(self.owner_dsn)) as connection:
+            deadline_s = time.monotonic() + _ENDING_S
+            while not try_lock(connection, f"{self.schema}/rebuild"):
+                if time.monotonic() > deadline_s:  # the session of one that was killed just now may not have ended yet
+                    raise Unavailable(f"another replay is at work on the schema {self.schema}: wait for it, or stop it")
+                time.sleep(0.1)
             yield
 
     def create(self, purpose: Purpose) -> None:
@@ -131,10 +71,10 @@ class Building:
         if connection is None:
             with schemas.connect(self.owner_dsn) as own:
                 return self.state(own)
-        row = connection.execute(_COMMENT, (self.schema,)).fetchone()
+        row = connection.execute(statements("rebuild")["comment"], {"schema": self.schema}).fetchone()
         if row is None:
             return None
-        found = _read(row[0])
+        found = read(row[0])
         if found is None:
             raise ConfigurationError(f"the schema {self.schema} is there already, and no rebuild: choose another name")
         return found
@@ -158,7 +98,7 @@ class Building:
                 connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self.schema, table)))
             state = self.state(connection)
             assert state is not None, "it was created"
-            self._say(connection, msgspec.structs.replace(state, state=_HALTED if halted else _COMPLETE))
+            self._say(connection, msgspec.structs.replace(state, state=HALTED if halted else COMPLETE))
         return True
 
     def _make_indexes(self, *sections: str, stop: threading.Event | None = None) -> None:
@@ -181,130 +121,11 @@ class Building:
                         connection.execute(statement)  # a killed run's has come to its end just now
 
         with reachable(), schemas.connect(self.owner_dsn) as alone:
-            alone.execute("SELECT pg_advisory_lock(%s)", (_key(f"{self.schema}/indexes"),))
+            alone.execute(statements("rebuild")["lock"], {"key": lock_key(f"{self.schema}/indexes")})
             with ThreadPoolExecutor(CONNECTIONS, "index") as threads:
                 for done in [threads.submit(make) for _ in range(CONNECTIONS)]:
                     done.result()
 
     def _say(self, connection: "psycopg.Connection[Any]", state: State) -> None:
-        comment = sql.Literal(msgspec.json.encode(_Comment(state)).decode())
+        comment = sql.Literal(Comment(state).text)
         connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(self.schema), comment))
-
-
-def unfinished(owner_dsn: str, purpose: Purpose) -> str | None:
-    """The latest rebuild, of tables as they are made now, whose purpose is this one and not yet served."""
-    found = [
-        (state.started, name)
-        for name, state in rebuilds(owner_dsn).items()
-        if (purpose.lasts or not state.complete)
-        and (state.topic, state.until, state.why) == tuple(purpose)
-        and state.version == newest_version()
-    ]
-    return max(found)[1] if found else None
-
-
-def rebuilds(owner_dsn: str) -> dict[str, State]:
-    """Every schema of the database that says it is a rebuild."""
-    with schemas.connect(owner_dsn) as connection:
-        rows = connection.execute(COMMENTS).fetchall()
-    return {name: state for name, comment in rows if (state := _read(comment)) is not None}
-
-
-class Reach:
-    """How far a schema is, asked again and again over one connection."""
-
-    def __init__(self, owner_dsn: str) -> None:
-        self._dsn = owner_dsn
-        self._connection: psycopg.Connection[Any] | None = None
-
-    def positions(self) -> dict[int, int]:
-        """For each partition the first offset that is not in the tables. Raises `Unavailable`, as `records` does."""
-        return self._ask(rowwise.tracked)
-
-    def records(self) -> int:
-        """How many records are in the tables: each is a leaf of a tree."""
-        return self._ask(_leaves)
-
-    def halted(self) -> list[str]:
-        """The records that partitions stand still at."""
-        return self._ask(_halted)
-
-    def close(self) -> None:
-        """Gives the connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _ask(self, question: Callable[["psycopg.Connection[Any]"], _T]) -> _T:
-        self._connection = self._connection or schemas.connect(self._dsn)
-        try:
-            return question(self._connection)
-        except psycopg.OperationalError:
-            self.close()
-            raise Unavailable("the database of the views does not answer: check its address") from None
-
-
-def _leaves(connection: "psycopg.Connection[Any]") -> int:
-    row = connection.execute("SELECT coalesce(sum(size), 0)::bigint FROM trees").fetchone()
-    assert row is not None, "an aggregate has one row"
-    return int(row[0])
-
-
-def _halted(connection: "psycopg.Connection[Any]") -> list[str]:
-    rows = connection.execute('SELECT "partition" || \'-\' || "offset" FROM halted ORDER BY "partition"')
-    return [str(row[0]) for row in rows]
-
-
-class Claims:
-    """Which partitions this process rebuilds: locks of its session, which end with it, however it ends."""
-
-    def __init__(self, building: Building) -> None:
-        self._building = building
-        self._connection: psycopg.Connection[Any] | None = None
-
-    def reached(self) -> dict[int, int]:
-        """For each partition the first offset that is not in the tables; raises psycopg's errors."""
-        return rowwise.tracked(self._connected())
-
-    def take(self, partition: int) -> bool:
-        """Whether the partition is this process's now; raises psycopg's errors."""
-        return _try_lock(self._connected(), f"{self._building.schema}/{partition}")
-
-    def close(self) -> None:
-        """Gives all of them up."""
-        if self._connection is not None:
-            with suppress(psycopg.Error):
-                self._connection.close()
-            self._connection = None
-
-    def _connected(self) -> "psycopg.Connection[Any]":
-        if self._connection is None or self._connection.closed:
-            self._connection = schemas.connect(self._building.owner_dsn)
-        return self._connection
-
-
-_COMMENT = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
-COMMENTS = "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
-
-
-def _read(comment: str | None) -> State | None:
-    try:
-        return None if comment is None else msgspec.json.decode(comment, type=_Comment).rebuild
-    except msgspec.MsgspecError:
-        return None
-
-
-def _try_lock(connection: "psycopg.Connection[Any]", name: str) -> bool:
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_key(name),)).fetchone()
-    assert row is not None, "the query has no condition"
-    return bool(row[0])
-
-
-def _key(name: str) -> int:
-    """A lock's number: 64 bits that no other lock of ours is likely to have."""
-    return int.from_bytes(blake2b(b"consent-ledger/" + name.encode(), digest_size=8).digest(), "big", signed=True)
-
-
-def asked(until: Mapping[int, int] | None) -> dict[int, int] | None:
-    """An end in the order that makes two of them comparable."""
-    return None if until is None else dict(sorted(until.items()))

@@ -6,7 +6,7 @@
     places.wrote(batch)
 
 Of every record that counts its key's hash and offset; of every resident the offsets of their facts, and the instants
-and offsets of what was judged and collected: some 200 bytes an event. Rows are fetched by position, whose index comes
+and offsets of what was judged and collected: some 170 bytes an event. Rows are fetched by position, whose index comes
 cheap when rows arrive in its order. A log that says nothing late and repeats nothing asks nothing at all.
 
 Beyond `limit_bytes` the indexes of live views are made, once, and asked from then on: slower, never wrong, and bounded.
@@ -25,11 +25,11 @@ from ledger.facts import RESIDENT_FACTS
 from projections.batch import Batch, First, Item, Key
 from projections.cells import LAST_INSTANT
 from projections.lookup import ByIndex, Connection, Facts, Rows, ask, first_among
-from projections.named import named_by
+from projections.named import demand_in
 from projections.statements import statements
 
-LIMIT_BYTES = 80_000_000
-"""What one partition's places may take: those of some 400,000 records."""
+LIMIT_BYTES = 60_000_000
+"""What one partition's places may take: those of some 350,000 records."""
 _BYTES_OF_KEY, _BYTES_OF_RESIDENT, _BYTES_OF_PLACE = 120, 400, 16
 _ROWS_AT_ONCE = 10_000
 
@@ -148,21 +148,32 @@ class Places:
         """Remembers where a batch's records stand."""
         if self._indexed is not None:
             return
-        for item in batch.items:
-            self._key(item.hash, item.offset)
-            subject, data = item.key[2], item.event.data
+        first, residents = self._first, self._residents
+        for item in batch.items:  # once for every event: nothing is called that need not be
+            offset = item.offset
+            if first.setdefault(item.hash, offset) != offset:
+                self._key(item.hash, offset)
+            subject = item.key[2]
             if subject is None:
                 continue
+            data = item.event.data
             kind = type(data)
-            if kind in RESIDENT_FACTS:
-                self._resident(subject).facts.append(item.offset)
+            is_fact = kind in RESIDENT_FACTS
+            if not is_fact and kind not in _JUDGED:
+                continue
+            resident = residents.get(subject)
+            if resident is None:
+                resident = residents[subject] = _Resident()
+            if is_fact:
+                resident.facts.append(offset)
                 self._entries += 1
             if kind in _JUDGED:
-                named = named_by(data)
                 time = min(instant(item.event.time), LAST_INSTANT)
-                self._judged(subject, time, item.offset, named.recipient, named.demand_id)
+                recipient = data.recipient if kind is e.DataShared else None
+                demand_id = None if kind is e.DataCollected else demand_in(data.basis)
+                self._judged(resident, time, offset, recipient, demand_id)
                 if kind is e.DataCollected:
-                    self._collected(subject, time, item.offset)
+                    self._collected(resident, time, offset)
         self._bound()
 
     def restore(self, connection: Connection) -> None:
@@ -175,9 +186,9 @@ class Places:
                     self._resident(subject).facts.append(offset)
                     self._entries += 1
             for offset, time, subject, recipient, demand_id in self._stream(connection, "places of verdicts"):
-                self._judged(subject, time, offset, recipient, demand_id)
+                self._judged(self._resident(subject), time, offset, recipient, demand_id)
             for offset, time, subject in self._stream(connection, "places of holdings"):
-                self._collected(subject, time, offset)
+                self._collected(self._resident(subject), time, offset)
         self._bound()
 
     def _stream(self, connection: Connection, name: str) -> Iterable[tuple[Any, ...]]:
@@ -200,18 +211,25 @@ class Places:
             found = self._residents[subject] = _Resident()
         return found
 
-    def _judged(self, subject: str, time: int, offset: int, recipient: str | None, demand_id: str | None) -> None:
-        place = (time, offset)
-        self._resident(subject).judged.extend(place)
-        self._latest_judged = max(self._latest_judged, time)
+    def _judged(
+        self, resident: _Resident, time: int, offset: int, recipient: str | None, demand_id: str | None
+    ) -> None:
+        resident.judged.append(time)
+        resident.judged.append(offset)
+        if time > self._latest_judged:
+            self._latest_judged = time
         self._entries += 1
-        for by, name in (("recipient", recipient), ("demand", demand_id)):
-            if name is not None:
-                self._named[by].setdefault(name, array("q")).extend(place)
-                self._entries += 1
+        if recipient is not None:
+            self._name("recipient", recipient, time, offset)
+        if demand_id is not None:
+            self._name("demand", demand_id, time, offset)
 
-    def _collected(self, subject: str, time: int, offset: int) -> None:
-        self._resident(subject).collected.extend((time, offset))
+    def _name(self, by: str, name: str, time: int, offset: int) -> None:
+        self._named[by].setdefault(name, array("q")).extend((time, offset))
+        self._entries += 1
+
+    def _collected(self, resident: _Resident, time: int, offset: int) -> None:
+        resident.collected.extend((time, offset))
         self._latest_collected = max(self._latest_collected, time)
         self._entries += 1
 

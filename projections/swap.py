@@ -24,7 +24,8 @@ from psycopg import sql
 from ledger.errors import ConfigurationError, Unavailable
 from projections import rowwise
 from projections import schema as schemas
-from projections.building import COMMENTS, reachable
+from projections.reach import reachable
+from projections.statements import statements
 
 FROM_THE_LOG = (*rowwise.VIEWS, "tracking", "schema_version")
 """The tables that a rebuild makes itself. Every other table of a live schema is carried over as it is."""
@@ -32,14 +33,6 @@ WRITERS_WAIT_MS = 2_000
 READERS_WAIT_MS = 200
 """How long anybody may have to wait for us to wait for somebody else."""
 _LOOK_EVERY_S = 0.02
-_OPEN_TRANSACTIONS = """
-SELECT l.virtualxid
-FROM pg_locks l
-JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND a.datname = current_database()
-  AND a.usename IS NOT NULL AND a.pid <> pg_backend_pid() AND a.pid <> %(holder)s
-  AND NOT (%(holder)s = ANY (pg_blocking_pids(a.pid)))
-"""
 
 
 class Busy(Unavailable):
@@ -80,7 +73,7 @@ class Swap:
 
     def _open_transactions(self, watching: "psycopg.Connection[Any]") -> set[str]:
         holder = self._connection.info.backend_pid
-        return {str(row[0]) for row in watching.execute(_OPEN_TRANSACTIONS, {"holder": holder})}
+        return {str(row[0]) for row in watching.execute(statements("rebuild")["open transactions"], {"holder": holder})}
 
     def replace(self, rebuilt: str, deadline_s: float) -> str:
         """Carries over, renames both schemas; returns the old one's new name. Takes effect when `held` ends."""
@@ -148,7 +141,7 @@ def replaced(owner_dsn: str, live: str) -> list[str]:
     """The schemas whose place others have taken, the oldest first."""
     found = []
     with schemas.connect(owner_dsn) as connection:
-        for name, comment in connection.execute(COMMENTS):
+        for name, comment in connection.execute(statements("rebuild")["comments"]):
             try:
                 said = msgspec.json.decode(comment or "", type=_Comment).replaced
             except msgspec.MsgspecError:

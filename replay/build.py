@@ -18,17 +18,18 @@ import msgspec
 from ledger.errors import LogError, MissingRecords, NotYet, ProjectionError, UnreadableRecord
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord, Position
-from projections.building import Building, Claims
+from projections.building import Building
 from projections.datastore import Datastore
 from projections.pipeline import Pipeline
 from projections.places import LIMIT_BYTES, Places
 from projections.projector import Projector
+from projections.reach import Claims
 from projections.worker import FAULTS, Progress, calm_collector
 
 _logger = logging.getLogger("consent_ledger.replay")
 LANES = 2
-FACTS_IN_MEMORY = 200_000
-"""How many residents' facts each partition at work keeps: some 50 MB."""
+FACTS_IN_MEMORY = 100_000
+"""How many residents' facts each partition at work keeps: some 25 MB."""
 _POLL_S = 0.2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
@@ -90,7 +91,7 @@ class _Builder:
         self.halted: dict[int, LogError] = {}
         self._order, self._datastore, self._stop, self._progress = order, datastore, stop, progress
         self._building = Building(order.owner_dsn, order.schema)
-        self._claims = Claims(self._building)
+        self._claims = Claims(self._building.owner_dsn, order.schema)
         self._reader: Reader | None = None
         self._lanes: dict[int, _Lane] = {}
         self._projectors: dict[int, Projector] = {}

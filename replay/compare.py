@@ -20,7 +20,8 @@ from ledger.tree.merkle import HASH_BYTES
 from ledger.tree.tiles import HEIGHT, WIDTH, Tile
 from projections import rowwise, worker
 from projections import schema as schemas
-from projections.building import COMPARE, Purpose
+from projections.building import Building
+from projections.rebuilds import COMPARE, Purpose
 from replay.rebuild import Rebuilt, advance, rebuild
 
 LIVE = schemas.LIVE
@@ -108,9 +109,10 @@ def compare(
     if not rebuilt.complete and not rebuilt.halted:
         raise Unavailable(f"stopped before there was anything to compare: {rebuilt.schema} can be gone on with")
     progress.phase = "comparing"
-    found = _compare(bootstrap, owner_dsn, projector_dsn, live, topic, rebuilt)
-    if not keep:
-        schemas.drop(owner_dsn, rebuilt.schema)
+    with Building(owner_dsn, rebuilt.schema).alone():  # nobody drops it, or goes on with it
+        found = _compare(bootstrap, owner_dsn, projector_dsn, live, topic, rebuilt)
+        if not keep:
+            schemas.drop(owner_dsn, rebuilt.schema)
     return found
 
 

@@ -20,8 +20,10 @@ from ledger.errors import ConfigurationError, LogError, NotYet
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from projections import worker
-from projections.building import REPLAY, Building, Purpose, Reach, State, asked, fresh_name, newest_version
+from projections.building import Building
 from projections.places import LIMIT_BYTES
+from projections.reach import Reach
+from projections.rebuilds import REPLAY, Purpose, State, asked, fresh_name, newest_version
 from replay.build import FACTS_IN_MEMORY, Order, build
 from replay.processes import Processes
 

@@ -18,7 +18,8 @@ from ledger.errors import ConfigurationError, ProjectionError, Unavailable
 from ledger.kafka import topics
 from projections import swap as swaps
 from projections import worker
-from projections.building import Building, Reach
+from projections.building import Building
+from projections.reach import Reach
 from projections.schema import LIVE, at_schema, exists
 
 ATTEMPTS = 10

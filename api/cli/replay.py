@@ -22,12 +22,12 @@ import typer
 from api.cli import console
 from api.cli.operator import OWNER_DATABASE, secret_setting
 from api.cli.pace import paced
+from api.cli.replay_report import tell_compared, tell_rebuilt
 from ledger.errors import ConfigurationError, Malformed, ProjectionError
 
 if TYPE_CHECKING:  # imported where they are used: other commands start without the servers' code
-    from projections.building import Purpose
+    from projections.rebuilds import Purpose
     from projections.worker import Progress
-    from replay.compare import Comparison, Difference
     from replay.rebuild import Rebuilt
 
 _LOOK_EVERY_S = 0.2
@@ -113,11 +113,11 @@ def positions(given: Sequence[str]) -> dict[int, int]:
 
 
 def _replay(where: _Where, fresh: bool, schema: str | None, named: dict[int, int]) -> None:
-    from projections.building import REPLAY, Purpose
+    from projections.rebuilds import REPLAY, Purpose
 
     purpose = Purpose(where.topic, dict(sorted(named.items())) or None, REPLAY)
     rebuilt = _rebuilt(where, purpose, _begun(where, purpose, fresh, schema), named)
-    _tell_rebuilt(rebuilt)
+    tell_rebuilt(rebuilt)
 
 
 def _rebuilt(where: _Where, purpose: "Purpose", schema: str | None, named: dict[int, int]) -> "Rebuilt":
@@ -143,7 +143,7 @@ def _rebuilt(where: _Where, purpose: "Purpose", schema: str | None, named: dict[
 
 
 def _compare(where: _Where, fresh: bool, schema: str | None, show_rows: bool) -> None:
-    from projections.building import COMPARE, Purpose
+    from projections.rebuilds import COMPARE, Purpose
     from replay.compare import compare
 
     begun = _begun(where, Purpose(where.topic, None, COMPARE), fresh, schema)
@@ -159,11 +159,11 @@ def _compare(where: _Where, fresh: bool, schema: str | None, show_rows: bool) ->
             stop=stop,
         )
     )
-    _report(found, show_rows)
+    tell_compared(found, show_rows)
 
 
 def _swap(where: _Where, fresh: bool, schema: str | None, drop_old: bool) -> None:
-    from projections.building import SWAP, Purpose
+    from projections.rebuilds import SWAP, Purpose
     from replay.swap import swap
 
     out = console.get()
@@ -209,7 +209,8 @@ def _drop_old(where: _Where) -> None:
 def _begun(where: _Where, purpose: "Purpose", fresh: bool, schema: str | None) -> str | None:
     """The schema to go on with, if there is one; says so. With `--fresh` it is dropped."""
     from projections import schema as schemas
-    from projections.building import Building, unfinished
+    from projections.building import Building
+    from projections.rebuilds import unfinished
 
     if schema is not None:
         if Building(where.owner, schema).state() is None:
@@ -255,76 +256,3 @@ def _watched(work: Callable[["Progress", threading.Event], _Result]) -> _Result:
     if errors:
         raise errors[0]
     return results[0]
-
-
-# --- what it says -----------------------------------------------------------------------------------------------
-
-
-def _tell_rebuilt(rebuilt: "Rebuilt") -> None:
-    out = console.get()
-    halted = {str(p): str(error) for p, error in sorted(rebuilt.halted.items())}
-    if out.json:
-        through = {str(p): offset for p, offset in sorted(rebuilt.positions.items())}
-        said = {"schema": rebuilt.schema, "events": rebuilt.events, "through": through, "complete": rebuilt.complete}
-        out.data({**said, "halted": halted})
-    else:
-        out.data(f"{rebuilt.schema}: {rebuilt.events} records projected")
-    out.flush()
-    for reason in halted.values():
-        out.warn(reason)
-    if not rebuilt.complete or not rebuilt.events:
-        raise typer.Exit(console.INCOMPLETE)
-
-
-def _report(found: "Comparison", show_rows: bool) -> None:
-    out = console.get()
-    if out.json:
-        out.data(_json(found, show_rows))
-    else:
-        for view in found.views:
-            differs = f"{view.different} DIFFER" if view.different else "no difference"
-            out.data(f"{view.name:16} {view.live_rows} live, {view.rebuilt_rows} rebuilt, {differs}")
-            if view.first is not None:
-                out.data(f"  first:   {_place(view.first)}")
-            if view.first is not None and show_rows:
-                out.data(f"  live:    {view.first.live or '(no such row)'}")
-                out.data(f"  rebuilt: {view.first.rebuilt or '(no such row)'}")
-    out.flush()
-    for error in found.halted.values():
-        out.warn(str(error))
-    if not found.equal:
-        out.problem({"title": "Different", "detail": "the live views are not what the log says"})
-        raise typer.Exit(console.FINDING)
-    if not found.complete:
-        out.problem({"title": "Incomplete", "detail": "not everything that the live views hold could be rebuilt"})
-        raise typer.Exit(console.INCOMPLETE)
-    out.say(f"{found.events} records replayed; the live views are what the log says")
-
-
-def _place(first: "Difference") -> str:
-    """Where the first difference is."""
-    records = first.records or "no record of the log"
-    return records if first.tile is None else f"{records} in {first.tile}"
-
-
-def _json(found: "Comparison", show_rows: bool) -> dict[str, Any]:
-    views = []
-    for view in found.views:
-        said: dict[str, Any] = {
-            "view": view.name,
-            "live_rows": view.live_rows,
-            "rebuilt_rows": view.rebuilt_rows,
-            "different": view.different,
-        }
-        if view.first is not None:
-            said["first"] = {"records": view.first.records, "tile": view.first.tile}
-            if show_rows:
-                said["first"] |= {"live": view.first.live, "rebuilt": view.first.rebuilt}
-        views.append(said)
-    return {
-        "equal": found.equal,
-        "complete": found.complete,
-        "records": found.events,
-        "through": {str(p): offset for p, offset in sorted(found.positions.items())},
-        "views": views,
-    }

@@ -10,7 +10,8 @@ from psycopg import sql
 
 from ledger.kafka.log import KafkaLog
 from projections import schema
-from projections.building import Building, Purpose
+from projections.building import Building
+from projections.rebuilds import Purpose
 from projections.schema import Dsns
 from projections.statements import migrations
 from tests.projected import PASSWORDS, VIEWS, append, history, new_schema, project, schema_of

@@ -15,7 +15,9 @@ from ledger.errors import ConfigurationError, LogError, Unavailable
 from ledger.kafka.log import KafkaLog
 from ledger.log import Entry
 from projections import schema
-from projections.building import REPLAY, Building, Purpose, Reach, rebuilds, unfinished
+from projections.building import Building
+from projections.reach import Reach
+from projections.rebuilds import REPLAY, Purpose, rebuilds, unfinished
 from projections.schema import Dsns
 from replay.build import Order
 from replay.processes import Processes
@@ -140,6 +142,29 @@ def test_a_rebuild_that_was_stopped_goes_on_where_it_was(
     assert ended.events == sum(heads(log).values())
     assert rows(beside(live, ended.schema)) == rows(live)
     assert unfinished(live.owner, purpose) is None
+
+
+def test_a_rebuild_whose_connections_are_all_cut_goes_on_by_itself(
+    kafka_address: str, fresh_database: str, live: Dsns, log: KafkaLog, topic: str
+) -> None:
+    found: list[Rebuilt] = []
+
+    def work() -> None:
+        options = {"topic": topic, "schema": "cut", "batch_events": 5}
+        found.append(rebuild(kafka_address, live.owner, live.projector, **options))  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for after in (20, 200):
+        _wait_for_records(live, "cut", after)
+        with psycopg.connect(fresh_database, autocommit=True) as superuser:
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    thread.join(60)
+    assert found[0].complete
+    assert rows(beside(live, "cut")) == rows(live)
 
 
 def _stopped(address: str, live: Dsns, topic: str, after: int) -> Rebuilt:

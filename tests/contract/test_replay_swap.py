@@ -14,7 +14,8 @@ from ledger.kafka.log import KafkaLog
 from ledger.log import Entry
 from projections import schema
 from projections.answers import Answers
-from projections.building import REPLAY, Building, Purpose
+from projections.building import Building
+from projections.rebuilds import REPLAY, Purpose
 from projections.schema import Dsns
 from projections.swap import replaced
 from replay.compare import compare

@@ -13,7 +13,8 @@ from psycopg.errors import UndefinedTable
 
 from ledger.kafka.log import KafkaLog
 from projections import schema
-from projections.building import Reach, rebuilds
+from projections.reach import Reach
+from projections.rebuilds import rebuilds
 from projections.schema import Dsns
 from replay.compare import compare
 from tests.projected import append, following, many, new_schema
