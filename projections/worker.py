@@ -274,7 +274,7 @@ class _Follower:
                 self._metrics.lag.labels(str(p)).set(head - (self._projectors[p].position or 0))
 
     def _look_at_holders(self, running: Sequence[int]) -> None:
-        """Takes on what waits for a holder gone at two looks; raises `StaleWriter` when one of ours is taken."""
+        """Takes on what waits for a holder that is gone (seen twice); raises `StaleWriter` if one of ours is taken."""
         with self._datastore.get_connection() as connection:
             found = holders(connection)
         taken = [p for p in running if p not in found or found[p].epoch != self._projectors[p].assignment.epoch]

@@ -15,7 +15,7 @@ from api.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 SCHEMA = ROOT / "tests" / "vectors" / "compose" / "compose-spec.json"
-OURS = ("setup", "api", "worker", "signer")
+OURS = ("setup", "api", "worker", "record", "signer")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_schema_would_notice_a_mistake(compose: dict[str, Any]) -> None:
 
 def test_every_service_that_stays_up_has_a_health_check(compose: dict[str, Any]) -> None:
     staying = {name: service for name, service in compose["services"].items() if name != "setup"}
-    assert sorted(staying) == ["api", "kafka", "postgres", "signer", "worker"]
+    assert sorted(staying) == ["api", "kafka", "postgres", "record", "signer", "worker"]
     assert all(service["healthcheck"]["test"] for service in staying.values())
 
 
@@ -100,4 +100,11 @@ def test_the_signers_key_and_password_are_the_signers_alone(compose: dict[str, A
     private = ("VAULT", "RECEIPTS", "READER", "PROJECTOR", "OWNER", "POSTGRES_PASSWORD")
     assert not [word for word in private if word in json.dumps(services["signer"]["environment"])]
     trusting = [n for n, s in services.items() if "CONSENT_LEDGER_CHECKPOINT_VKEYS" in s.get("environment", {})]
-    assert trusting == ["api", "worker", "signer"]
+    assert trusting == ["api", "worker", "record", "signer"]
+
+
+def test_the_intake_holds_no_key_and_only_reads(compose: dict[str, Any]) -> None:
+    record = compose["services"]["record"]
+    assert "volumes" not in record
+    given = json.dumps(record["environment"])
+    assert not [word for word in ("KEY_FILE", "VAULT", "PROJECTOR", "SIGNER", "OWNER", "POSTGRES_") if word in given]
