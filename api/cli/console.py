@@ -55,6 +55,11 @@ class Counter:
         self._progress = progress
         self._task = None if progress is None else progress.add_task(what, total=None, note="")
 
+    @property
+    def moving(self) -> bool:
+        """Whether a terminal watches."""
+        return self._progress is not None
+
     def update(self, done: int, note: str = "") -> None:
         """Shows the count and, beside it, a note."""
         if self._progress is not None and self._task is not None:
