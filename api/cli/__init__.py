@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from api.cli import (
     ask,
+    audit,
     console,
     demo,
     dev,
@@ -39,6 +40,7 @@ from api.cli import (
     sign,
     vault,
     verify_log,
+    what_if,
 )
 from api.cli.judge import Unreadable
 from ledger.errors import (
@@ -154,6 +156,8 @@ app.command()(serve.project)
 app.command()(record.record)
 app.command()(sign.sign)
 app.command()(replay.replay)
+app.command(name="what-if")(what_if.what_if)
+app.command()(audit.audit)
 app.command(name="verify-log")(verify_log.verify_log)
 app.command()(erase.erase)
 app.add_typer(vault.app, name="vault")

@@ -55,6 +55,11 @@ class Counter:
         self._progress = progress
         self._task = None if progress is None else progress.add_task(what, total=None, note="")
 
+    @property
+    def moving(self) -> bool:
+        """Whether a terminal watches."""
+        return self._progress is not None
+
     def update(self, done: int, note: str = "", total: int | None = None) -> None:
         """Shows the count and, beside it, a note; with a total, how much of the bar is full."""
         if self._progress is not None and self._task is not None:

@@ -48,17 +48,7 @@ def show(
 def check(file: File) -> None:
     """Check a policy: ids that repeat, references that lead nowhere, parents in a cycle, unknown fields."""
     out = console.get()
-    raw = _read(file)
-    try:
-        policy = policies.load(raw)
-    except Malformed as error:
-        if not out.json:
-            for problem in error.problems:
-                out.data(f"{problem.pointer or '/'}: {problem.code}")
-            out.flush()
-            out.problem({"title": "Malformed policy", "detail": f"{file} has {len(error.problems)} problem(s)"})
-            raise typer.Exit(console.USAGE) from None
-        raise
+    policy = read_policy(file)
     counts = _counts(policy)
     if out.json:
         out.data({"policy_id": policy.policy_id, "version": policy.version, **counts})
@@ -96,6 +86,21 @@ def publish(
     else:
         out.data(f"{answer['position']}  {'published' if answer['new'] else 'was published before'}")
     out.flush()
+
+
+def read_policy(file: str) -> PolicyPublished:
+    """A policy as JSON, `-` for stdin; prints every problem with its pointer and exits 2 when it is malformed."""
+    out = console.get()
+    try:
+        return policies.load(_read(file))
+    except Malformed as error:
+        if out.json:
+            raise
+        for problem in error.problems:
+            out.data(f"{problem.pointer or '/'}: {problem.code}")
+        out.flush()
+        out.problem({"title": "Malformed policy", "detail": f"{file} has {len(error.problems)} problem(s)"})
+        raise typer.Exit(console.USAGE) from None
 
 
 def _send(door: client.Client, event: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What-if over random histories: nothing changes under the old rule, and a draft answers as if it had been."""
+"""What-if over random histories: nothing changes under the rule that was there; a draft answers as if it had been."""
 
 from collections.abc import Iterable
 from typing import Any
