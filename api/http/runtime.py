@@ -21,6 +21,7 @@ from ledger.authority import Principal
 from ledger.erasing.eraser import Eraser
 from ledger.erasing.erasures import ErasuresInLog
 from ledger.errors import ConfigurationError, LogDiffers
+from ledger.garbage import calm_collector
 from ledger.kafka.log import KafkaLog
 from ledger.recording.record import Clock
 from ledger.recording.recorder import Limits, Recorder
@@ -91,6 +92,7 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         logins, erasures = LoginMap(vault.database, wrapper, in_log), Erasures(vault.database)
         eraser = Eraser(erasures, in_log, recorder.submit, clock)
         # What cannot be undone rests on a log that was compared with its checkpoints.
+        stack.enter_context(calm_collector())
         recorder.start(then=eraser.start)
         stack.callback(recorder.stop)
         stack.callback(eraser.stop)
