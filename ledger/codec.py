@@ -12,8 +12,8 @@ itself. `read` is the log's: what was recorded once, older versions brought up t
 Traceback (most recent call last):
 ledger.errors.Malformed: the event breaks the contract: /specversion missing
 
-`encode` is the only spelling of a record: orjson over the struct's fields in their order. Bytes once in the log
-are never encoded again. No error carries what was sent.
+`encode` is the only spelling of a record: the struct's fields in their order, no spaces, UTF-8 unescaped.
+Bytes once in the log are never encoded again. No error carries what was sent.
 """
 
 import json
@@ -45,6 +45,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 MAX_BATCH_EVENTS = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECODER: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # noqa: UP007
+_ENCODE = msgspec.json.Encoder().encode
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
 _REQUIRED_ON_THE_WIRE = ("specversion", "id", "source", "type", "time", "datacontenttype", "data")
 _SET_BY_THE_LEDGER = ("recordedtime", "recordedby")
@@ -64,8 +65,11 @@ def rfc3339(microseconds: int) -> str:
 
 
 def encode(event: Event) -> bytes:
-    """The record's bytes: one spelling for one event."""
-    return orjson.dumps(msgspec.to_builtins(event))
+    """The record's bytes: one spelling for one event.
+
+    msgspec writes what orjson would (test: every character, every kind), a quarter as dear: nothing is copied first.
+    """
+    return _ENCODE(event)
 
 
 def read(raw: bytes, upcasters: Mapping[str, Upcaster] | None = None) -> Event:
@@ -93,6 +97,9 @@ def parse(raw: bytes) -> Event:
     """Reads one event that somebody sends; raises `TooLarge`, `Unparsable` or `Malformed`."""
     if len(raw) > MAX_EVENT_BYTES:
         raise TooLarge(f"an event is at most {MAX_EVENT_BYTES} bytes: send less text, or more events")
+    known = _plain(raw)
+    if known is not None:
+        return known
     members = strict_members(raw)
     for name in _REQUIRED_ON_THE_WIRE:
         if name not in members:
@@ -101,10 +108,39 @@ def parse(raw: bytes) -> Event:
     if found:
         raise Malformed(found)
     event = read(raw, {})
-    for name in event.data.sealed_fields:
-        if isinstance(getattr(event.data, name), Sealed):
-            raise Malformed([Problem(f"/data/{name}", "type")])
+    for name in _sealed(event):
+        raise Malformed([Problem(f"/data/{name}", "type")])
     return event
+
+
+def _plain(raw: bytes) -> Event | None:
+    """The event when it is plain at a glance that nothing is wrong with it; None: to be looked at closely.
+
+    INVARIANT: whatever is accepted here `parse` would accept without it, as the same event. What the decoder does not
+    see is a name that repeats and a member left out that has a default. Where nothing is escaped, a string is two
+    quotes; a repeated name adds quotes that the event, written again, lacks, and only the two members with a default
+    could make up for it, whose names (a colon behind them) must be there.
+    """
+    if b"\\" in raw or _VERSION(raw) is None or _CONTENT_TYPE(raw) is None:
+        return None
+    try:
+        event = _DECODER.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    if raw.count(b'"') != _ENCODE(event).count(b'"'):
+        return None
+    if event.recordedtime is not UNSET or event.recordedby is not UNSET or _sealed(event) or problems(event):
+        return None
+    return event
+
+
+_VERSION = re.compile(rb'"specversion"[ \t\r\n]*:').search
+_CONTENT_TYPE = re.compile(rb'"datacontenttype"[ \t\r\n]*:').search
+
+
+def _sealed(event: Event) -> list[str]:
+    """The fields that somebody has sealed already: only the ledger does."""
+    return [name for name in event.data.sealed_fields if isinstance(getattr(event.data, name), Sealed)]
 
 
 def parse_batch(raw: bytes) -> list[Event | ConsentLedgerError]:

@@ -85,3 +85,6 @@ class Log(Protocol):
 
     def head(self, partition: int) -> int:
         """The offset that the next record will get."""
+
+    def heads(self) -> dict[int, int]:
+        """For each partition the offset that its next record will get, asked for at once."""

@@ -21,6 +21,7 @@ from ledger.authority import Principal
 from ledger.erasing.eraser import Eraser
 from ledger.erasing.erasures import ErasuresInLog
 from ledger.errors import ConfigurationError
+from ledger.garbage import calm_collector
 from ledger.kafka.log import KafkaLog
 from ledger.recording.record import Clock
 from ledger.recording.recorder import Recorder
@@ -80,6 +81,7 @@ def parts(settings: Settings, clock: Clock = wall_clock) -> Iterator[Runtime]:
         logins, erasures = LoginMap(vault.database, wrapper, in_log), Erasures(vault.database)
         eraser = Eraser(erasures, in_log, recorder.submit, clock)
         # What cannot be undone rests on a log that was compared with its checkpoints.
+        stack.enter_context(calm_collector())
         recorder.start(then=eraser.start)
         stack.callback(recorder.stop)  # before what it does not own is closed; a second time does nothing
         stack.callback(eraser.stop)

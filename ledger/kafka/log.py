@@ -123,6 +123,12 @@ class KafkaLog:
             self._heads |= heads
             return heads[partition]
 
+    def heads(self) -> dict[int, int]:
+        """See `ledger.log.Log.heads`."""
+        with self._reader_lock:
+            self._heads |= self._ready_reader().heads()
+            return dict(self._heads)
+
     def _ready_reader(self) -> Reader:
         assert self._reader is not None, "the log is not open: use it as a context manager"
         return self._reader

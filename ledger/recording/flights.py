@@ -45,6 +45,8 @@ class Flight(Generic[Owner]):
     """When to stop trying, once it failed (None: it never did)."""
     failed: bool = False
     attempt: int = 0
+    number: int = 0
+    """Its place among all that were boarded."""
 
 
 Landing = Callable[[Flight[Owner], Position | ConsentLedgerError], None]
@@ -72,6 +74,8 @@ class Flights(Generic[Owner]):
         self._consents: dict[Consent, Flight[Owner]] = {}
         self._acknowledged: deque[tuple[Sequence[Flight[Owner]], Sequence[Outcome]]] = deque()
         self._retry_s: float | None = None
+        self.boarded = 0
+        """How many flights there were."""
         self.lost = False
         """Whether flights were given up that may still land: read to the head before deciding anything."""
 
@@ -81,6 +85,11 @@ class Flights(Generic[Owner]):
     def find(self, key: Key) -> Flight[Owner] | None:
         """The flight under this (`source`, `id`)."""
         return self._flying.get(key)
+
+    def ended(self, boarded: int) -> bool:
+        """Whether the first so many flights have all ended."""
+        first = next(iter(self._flying.values()), None)  # in the order in which they were boarded
+        return first is None or first.number >= boarded
 
     def carries(self, wanted: Callable[[Owner], bool]) -> bool:
         """Whether some flight will answer such an owner."""
@@ -98,6 +107,8 @@ class Flights(Generic[Owner]):
     def board(self, flight: Flight[Owner]) -> None:
         """Registers a flight, so that repeats find it, before it is launched with its group."""
         self._flying[flight.key] = flight
+        flight.number = self.boarded
+        self.boarded += 1
         if isinstance(flight.event.data, ConsentGiven):
             flight.consent = consent_of(flight.event)
             if flight.consent is not None:

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from ledger import codec
 from ledger.authority import MY_SOURCE
@@ -115,7 +116,7 @@ def subject_of(event: Event) -> str | None:
 
 def is_reference(event: Event) -> bool:
     """Whether the event is a reference fact: it has no subject, and goes to every partition."""
-    return not isinstance(event.subject, str)
+    return event.subject is UNSET
 
 
 def repeat_of(event: Event, known: Sequence[Known]) -> Recorded | None:

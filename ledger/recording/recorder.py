@@ -21,9 +21,11 @@ Queues are bounded: `Busy` for a client that alone waits with too much, `Unavail
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+
+from msgspec import UNSET
 
 from ledger import codec
 from ledger.authority import Door, Principal, authorise
@@ -128,6 +130,7 @@ class Recorder:
         self._open = False
         self._stopping = False
         self._followed_s = float("-inf")
+        self._heads: tuple[int, Mapping[int, int]] | None = None
         self._tail = Tail(log, self._limits.tail_records)
         patience_s = self._limits.patience_s
         self._flights: Flights[Slot] = Flights(log, self._tail, self._land, self._wake.set, monotonic, patience_s)
@@ -253,8 +256,14 @@ class Recorder:
         return self._flights.carries(lambda slot: slot.call is call and slot.index == index)
 
     def _follow(self) -> None:
-        self._followed_s = self._monotonic()
-        self._tail.follow()
+        """Reads what others have appended, every so often: it takes the heads, waits until our own appends of before
+        have ended, and reads to those heads what is then still unknown. So our own records are never read again."""
+        now_s = self._monotonic()
+        if self._heads is None and now_s - self._followed_s > self._limits.follow_every_s:
+            self._heads = (self._flights.boarded, self._log.heads())
+        if self._heads is not None and self._flights.ended(self._heads[0]):
+            heads, self._heads, self._followed_s = self._heads[1], None, now_s
+            self._tail.follow(heads)
 
     def _record(self, group: Sequence[Call]) -> None:
         slots = self._authorised(group)
@@ -292,7 +301,7 @@ class Recorder:
                     if isinstance(item, ConsentLedgerError):
                         raise item
                     # All that decides it at this door; a batch has few of them.
-                    sort = (type(item), item.source, is_reference(item))
+                    sort = (type(item), item.source, item.subject is UNSET)
                     if sort not in allowed:
                         authorise(item, call.principal, call.door)
                         if call.door is Door.EVENTS:
@@ -305,11 +314,12 @@ class Recorder:
     def _look(self, slots: Sequence[Slot]) -> _View:
         """Asks views and vault about the whole group. The views' positions are read before the views are asked:
         what the tail lets go of is then surely in them."""
-        if self._flights.lost or self._monotonic() - self._followed_s > self._limits.follow_every_s:
-            self._follow()
+        if self._flights.lost:
+            self._tail.follow()
             self._flights.lost = False
+        self._follow()
         self._tail.prune(self._index.projected())
-        found = self._index.find(list(dict.fromkeys((s.event.source, s.event.id) for s in slots)))
+        found = self._index.find(list(dict.fromkeys([(s.event.source, s.event.id) for s in slots])))
         consents = [c for s in slots if (c := consent_of(s.event)) is not None]
         owners = self._index.consent_owners(list(dict.fromkeys(consents))) if consents else {}
         view = _View(found, owners)

@@ -68,7 +68,7 @@ class Tail:
         self._consents.clear()
         self._references.clear()
         self.stopped.clear()
-        heads = {p: self._log.head(p) for p in partitions}
+        heads = self._log.heads()
         for p in partitions:
             if heads[p] < self._next[p]:
                 place = Position(p, heads[p])
@@ -79,11 +79,14 @@ class Tail:
             self._add_reference(known.position, known.value, codec.read(known.value))
         self.follow()
 
-    def follow(self) -> None:
-        """Reads what others have appended, to the head of every partition."""
-        for partition in range(self._log.partitions):
+    def follow(self, heads: Mapping[int, int] | None = None) -> None:
+        """Reads what others have appended, up to these heads (default: those of now).
+
+        What is asked for has been added where it is our own: then there is nothing to read.
+        """
+        for partition, head in (self._log.heads() if heads is None else heads).items():
             if partition not in self.stopped:
-                self._follow(partition, self._log.head(partition))
+                self._follow(partition, head)
 
     def _follow(self, partition: int, head: int) -> None:
         empty_reads = 0

@@ -4,7 +4,7 @@
 SELECT application_name, max(notification_id) FROM tracking GROUP BY application_name
 
 -- name: find
-SELECT "partition", "offset", source, id, body FROM timeline WHERE key_hash = ANY(%(hashes)s)
+SELECT "partition", "offset", source, id, body FROM timeline WHERE key_hash = ANY(%(hashes)s::bigint[])
 
 -- name: consent owners
 SELECT c.subject, c.consent_id, c.source

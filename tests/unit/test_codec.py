@@ -1,6 +1,8 @@
 """Two roads in, one spelling out: what the door refuses, what the log's road accepts, and no error that echoes."""
 
+import json
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import pytest
 
 from ledger import codec
 from ledger.errors import ConsentLedgerError, Malformed, TooLarge, Unparsable
-from ledger.events import MAX_EVENT_BYTES, Sealed
+from ledger.events import KINDS, MAX_EVENT_BYTES, AgreementEnded, Event, Sealed
 
 SECRET = "Secret-7f3"
 SEALED = {"sealed": {"key": "k1", "ciphertext": "q83vASNFZ4mrze8="}}
@@ -493,3 +495,91 @@ def test_today_s_version_never_goes_through_an_upcaster() -> None:
         raise AssertionError("called")
 
     assert codec.read(GOOD, {"org.consent-ledger.agreement.ended.v1": broken}).id == "e1"
+
+
+# --- the quick look of `parse`, and the one spelling --------------------------------------------------------------
+
+
+def looked_at_closely(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> Event | ConsentLedgerError:
+    """What `parse` says without its quick look."""
+    with monkeypatch.context() as patched:
+        patched.setattr(codec, "_plain", lambda raw: None)
+        try:
+            return codec.parse(raw)
+        except ConsentLedgerError as error:
+            return error
+
+
+def looked_at(raw: bytes) -> Event | ConsentLedgerError:
+    try:
+        return codec.parse(raw)
+    except ConsentLedgerError as error:
+        return error
+
+
+TWICE = b'"id":"e1","id":"e1",'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw,
+        lambda raw: raw.replace(b":", b" :\n ").replace(b",", b"\t, "),
+        lambda raw: raw.replace(b'"id":"e1",', TWICE),
+        lambda raw: raw.replace(b'"id":"e1",', TWICE).replace(b'"specversion":"1.0",', b""),
+        lambda raw: raw.replace(b'"id":"e1",', TWICE).replace(b'"datacontenttype":"application/json",', b""),
+        # As many quotes, and the name of what is missing, as a value.
+        lambda raw: raw.replace(b'"specversion":"1.0",', b"").replace(
+            b'"id":"e1",', b'"id":"specversion","id":"specversion",'
+        ),
+        lambda raw: raw.replace(b'"e1"', b'"specversion"').replace(b'"specversion":"1.0",', TWICE),
+        lambda raw: raw.replace(b'"done"', b'"\\"specversion\\":"').replace(b'"specversion":"1.0",', TWICE),
+        lambda raw: raw.replace(b'"specversion"', b'"\\u0073pecversion"'),
+        lambda raw: raw.replace(b'"specversion"', b'"specversion":"1.0","specversion"'),
+        lambda raw: raw.replace(b'"reason":"done"', b'"reason":"done","reason":"done"'),
+        lambda raw: raw.replace(b'"reason":"done"', b'"reason":"done","unknown":1'),
+        lambda raw: raw.replace(b'"reason":"done"', b'"reason":"\xff"'),
+        lambda raw: raw.replace(b'"reason":"done"', b'"reason":NaN'),
+        lambda raw: raw.replace(b'"reason":"done"', b'"reason":"a\x00b"'),
+        lambda raw: raw.replace(b"2026-03-03", b"2026-02-30"),
+        lambda raw: raw[:-1] + b',"recordedtime":"2026-03-03T12:00:00Z"}',
+        lambda raw: raw[:-1] + b',"recordedby":"web"}',
+        lambda raw: b"\xef\xbb\xbf" + raw,
+        lambda raw: raw + b" ",
+        lambda raw: raw + b"{}",
+        lambda raw: raw[:-1],
+        lambda raw: b"[" + raw + b"]",
+    ],
+)
+def test_the_quick_look_says_what_the_close_one_says(
+    change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = change(orjson.dumps(event()))
+    found, closely = looked_at(raw), looked_at_closely(raw, monkeypatch)
+    if isinstance(closely, ConsentLedgerError):
+        assert (type(found), str(found)) == (type(closely), str(closely))
+    else:
+        assert found == closely
+
+
+def test_the_quick_look_is_what_ordinary_events_get() -> None:
+    for members in (event(), used(), contested(), collected()):
+        assert codec._plain(orjson.dumps(members)) == codec.parse(orjson.dumps(members))
+        spaced = json.dumps(members, indent=1).encode()
+        assert codec._plain(spaced) == codec.parse(spaced)
+
+
+def test_a_field_that_is_sealed_already_is_refused_at_a_glance_and_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = orjson.dumps(contested(claim=SEALED))
+    assert codec._plain(raw) is None
+    assert isinstance(looked_at(raw), Malformed)
+
+
+def test_a_record_is_spelled_as_orjson_spells_it_whatever_its_characters() -> None:
+    characters = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF)
+    for at in range(0, len(characters), 4_000):
+        text = characters[at : at + 4_000]
+        sent = KINDS["agreement.ended"](
+            id="e1", source="/s", time="2026-03-03T12:00:00Z", data=AgreementEnded(agreement_id="a1", reason=text)
+        )
+        assert codec.encode(sent) == orjson.dumps(msgspec.to_builtins(sent))
