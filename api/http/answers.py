@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from api.http import (
     anonymous,
     check,
+    consent_records,
     erasing,
     evidence,
     health,
@@ -40,4 +41,5 @@ def routers() -> list[APIRouter]:
         me_consents.router,
         queue.router,
         anonymous.router,
+        consent_records.router,
     ]
