@@ -72,7 +72,7 @@ def unsealed(ledger: AnsweringLedger, subject: str, door: Door | None = None) ->
 
 def erasures_in_log(ledger: AnsweringLedger, subject: str) -> list[dict[str, Any]]:
     found = [orjson.loads(record.value) for record in ledger.door.records()]
-    kinds = ("org.consent-ledger.erasing.erasure.requested.v1", "org.consent-ledger.data.erased.v1")
+    kinds = ("org.consent-ledger.erasure.requested.v1", "org.consent-ledger.data.erased.v1")
     return [e for e in found if e["type"] in kinds and e["subject"] == subject]
 
 

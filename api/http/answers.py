@@ -9,6 +9,7 @@ from api.http import (
     anonymous,
     audit,
     check,
+    consent_records,
     erasing,
     evidence,
     exports,
@@ -51,4 +52,5 @@ def routers() -> list[APIRouter]:
         sign_in.router,
         front.router,
         my.router,
+        consent_records.router,
     ]

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from api.http import problems
 from api.http.events import read_body
 from ledger import codec
-from ledger.errors import Malformed, Problem
+from ledger.errors import Malformed, Problem, Unparsable
 from ledger.events import Id
 
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -64,6 +64,8 @@ async def json_body(request: Request, shape: type[_Shape], limit: int = MAX_BODY
         found = msgspec.json.decode(raw, type=shape)
     except msgspec.ValidationError as error:
         raise Malformed([codec.problem_of(error)], "the body breaks the contract") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # such as half of a surrogate pair, which Python's reader takes
+        raise Unparsable("json") from None
     for name in shape.__struct_fields__:
         value = getattr(found, name)
         if value is not UNSET and isinstance(value, tuple) and len(set(value)) != len(value):

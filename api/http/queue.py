@@ -172,7 +172,9 @@ async def _staff(request: Request) -> tuple[Reader, list[str]]:
 
 
 async def _case(request: Request, view: View, position: Position) -> Queued:
-    found = await rows.opened_at(view, position, due_days(runtime_of(request).settings))
+    runtime = runtime_of(request)
+    there = position.partition < runtime.log.partitions
+    found = await rows.opened_at(view, position, due_days(runtime.settings)) if there else None
     if found is None:
         raise NotFound("no case was opened by the record at this position")
     return found

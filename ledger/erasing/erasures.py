@@ -22,7 +22,7 @@ from ledger.events import DataErased, ErasureRequested, Event
 from ledger.log import Log, Position
 from ledger.recording.tail import MAX_TAIL_RECORDS
 
-_MARKS = (b"org.consent-ledger.erasing.erasure.requested.", b"org.consent-ledger.data.erased.")
+_MARKS = (b"org.consent-ledger.erasure.requested.", b"org.consent-ledger.data.erased.")
 """A record of an erasure has one of these in its bytes: the ledger writes types as they are, without escapes."""
 
 

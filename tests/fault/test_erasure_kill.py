@@ -56,7 +56,7 @@ def test_killed_at_each_step_in_turn_an_erasure_comes_to_the_same_end(
 
         events = [orjson.loads(record.value) for record in ledger.door.records()]
         kinds = Counter(e["type"] for e in events if e.get("subject") == subject and e["source"] == "/ledger")
-        assert kinds == {"org.consent-ledger.erasing.erasure.requested.v1": 1, "org.consent-ledger.data.erased.v1": 1}
+        assert kinds == {"org.consent-ledger.erasure.requested.v1": 1, "org.consent-ledger.data.erased.v1": 1}
         found = Erasures(vault).get(erasure.erasure_id)
         assert found is not None
         assert (found.state, found.requested is not None, found.erased is not None) == ("done", True, True)
