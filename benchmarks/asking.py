@@ -21,11 +21,12 @@ from benchmarks.audit_table import AuditTable
 from benchmarks.door import place, recording
 from benchmarks.report import Figure, Point, Target, alone, beside
 from benchmarks.stage import Stage
-from benchmarks.stats import calm_collector, middle, quantile
+from benchmarks.stats import middle, quantile
 from benchmarks.topic import fill
 from benchmarks.viewing import record_view
 from benchmarks.workers import project
 from ledger import codec
+from ledger.garbage import calm_collector
 from ledger.log import Position
 from projections.answers import Answers
 from projections.schema import Dsns

@@ -20,11 +20,12 @@ from benchmarks.door import Door, door, place, recording
 from benchmarks.load import Sent, request, send
 from benchmarks.report import Figure, Target, alone, beside
 from benchmarks.stage import Stage, residents
-from benchmarks.stats import calm_collector, quantile
+from benchmarks.stats import quantile
 from benchmarks.topic import fill
 from ledger import codec
 from ledger import events as e
 from ledger.authority import Principal
+from ledger.garbage import calm_collector
 
 BATCH = 1_000
 BODIES_AT_ONCE = 4

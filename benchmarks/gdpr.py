@@ -20,10 +20,11 @@ from benchmarks.gdpr_table import TableSide
 from benchmarks.gdprbench import ROLES, Operation, operations
 from benchmarks.report import Figure, alone, beside
 from benchmarks.stage import Stage, processes_for, residents
-from benchmarks.stats import calm_collector, middle
+from benchmarks.stats import middle
 from benchmarks.topic import fill
 from benchmarks.workers import project
 from ledger import codec
+from ledger.garbage import calm_collector
 
 CLIENTS = 8
 KEYS = """

@@ -17,9 +17,9 @@ from benchmarks.audit_table import AuditTable
 from benchmarks.door import place, recording
 from benchmarks.report import Figure, alone, beside
 from benchmarks.stage import Stage, residents
-from benchmarks.stats import calm_collector
 from ledger import events as e
 from ledger.authority import Principal
+from ledger.garbage import calm_collector
 
 ROUNDS = 3
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from benchmarks import workload
 from benchmarks.report import Figure, Target, alone, beside
 from benchmarks.stage import Stage, residents
-from benchmarks.stats import calm_collector
 from ledger.events import Event
+from ledger.garbage import calm_collector
 from ledger.history import PartitionHistory
 
 SIZES = (10, 100, 1_000, 10_000)

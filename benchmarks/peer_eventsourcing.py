@@ -20,9 +20,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.servers import PARTITIONS, Servers
-from benchmarks.stats import calm_collector
 from benchmarks.topic import Filled
 from ledger import codec
+from ledger.garbage import calm_collector
 from ledger.history import PartitionHistory
 from ledger.tree.merkle import leaf_hash
 from projections import load

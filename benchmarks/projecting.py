@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from benchmarks.peer_eventsourcing import project_s
 from benchmarks.report import Figure, Target, alone, beside
 from benchmarks.stage import Stage
-from benchmarks.stats import calm_collector
 from benchmarks.topic import Filled, poll_s
 from benchmarks.workers import Projected, project
+from ledger.garbage import calm_collector
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord
 from ledger.tree.merkle import leaf_hash

@@ -9,9 +9,7 @@ The limit of a round is measured next to ours, so ratios are taken round by roun
 while slows both, and leaves the ratio.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from statistics import median
 
 WIDE = 0.3
@@ -41,17 +39,3 @@ def spread(rounds: Sequence[float]) -> float:
     0.3
     """
     return (max(rounds) - min(rounds)) / middle(rounds) if len(rounds) > 1 else 0.0
-
-
-@contextmanager
-def calm_collector() -> Iterator[None]:
-    """Rare garbage collections while a clock runs, ours and the limit's alike, as the worker has them too."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from benchmarks.servers import PARTITIONS
-from benchmarks.stats import calm_collector
+from ledger.garbage import calm_collector
 from ledger.kafka import settings
 
 _PENDING = 50_000

@@ -12,18 +12,18 @@ It claims each of its partitions (projections.assignments). One that another wor
 looked at every `look_every_s`: it is taken on again when that worker is gone.
 """
 
-import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import psycopg
 from eventsourcing.persistence import PersistenceError
 
 from ledger.errors import LogDiffers, LogError, MissingRecords, NotYet, ProjectionError, StaleWriter, UnreadableRecord
+from ledger.garbage import calm_collector
 from ledger.kafka import topics
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord, Position
@@ -288,17 +288,3 @@ class _Follower:
         self._progress.fenced = frozenset(p for p in waiting if self._projectors[p].fenced)
         if taken:
             raise StaleWriter(f"another worker has taken partitions {taken} over")
-
-
-@contextmanager
-def calm_collector() -> Iterator[None]:
-    """Rare garbage collections: a batch makes many objects, nearly all of which reference counting frees."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ledger.errors import LogError, MissingRecords, NotYet, ProjectionError, UnreadableRecord
+from ledger.garbage import calm_collector
 from ledger.kafka.reader import Reader
 from ledger.log import LogRecord, Position
 from projections.building import Building
@@ -24,7 +25,7 @@ from projections.pipeline import Pipeline
 from projections.places import LIMIT_BYTES, Places
 from projections.projector import Projector
 from projections.reach import Claims
-from projections.worker import FAULTS, Progress, calm_collector
+from projections.worker import FAULTS, Progress
 
 _logger = logging.getLogger("consent_ledger.replay")
 LANES = 2

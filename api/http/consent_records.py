@@ -95,15 +95,15 @@ async def _consented(view: View, subject: str, row: Consent, now_us: int) -> tup
         method=row.method,
         expires_at=expires_at,
         notice_id=row.notice_id,
-        notice=None if row.notice_id is None else await _notice(view, subject, row.notice_id),
+        notice=None if row.notice_id is None else await _notice(view, subject, row.partition, row.notice_id),
         happened=happened,
     )
     return consented, codec.instant(given.time)
 
 
-async def _notice(view: View, subject: str, notice_id: str) -> Notice | None:
+async def _notice(view: View, subject: str, partition: int, notice_id: str) -> Notice | None:
     """The notice that a consent names, if it is among the resident's latest."""
-    for entry in await view.log(subject, Filters(kind="notice.given"), limit=MAX_PAGE):
+    for entry in (await view.log(subject, partition, Filters(kind="notice.given"), limit=MAX_PAGE)).entries:
         data = codec.read(entry.body).data
         if isinstance(data, NoticeGiven) and data.notice_id == notice_id:
             return Notice(notice_id, data.policy_version, data.language)

@@ -161,8 +161,8 @@ def test_a_place_beyond_the_topic_s_end_is_said_and_nothing_is_skipped(door: Doo
     intake.produce(permits, [event()], partition=0)
     assert any(f.status == WRONG and "ends before" in f.what for f in findings(intake))
     with intake.recording():
-        retries = lambda: intake.registry.get_sample_value("consent_ledger_intake_retries_total", {"client": permits})  # noqa: E731
-        wait_until(lambda: (retries() or 0) >= 1)
+        name, labels = "consent_ledger_intake_retries_total", {"client": permits}
+        wait_until(lambda: (intake.registry.get_sample_value(name, labels) or 0) >= 1)
     assert standings(intake.settings.kafka, [permits])[0].committed == 3
 
 
