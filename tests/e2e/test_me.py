@@ -337,7 +337,8 @@ def test_only_a_resident_writes_and_only_about_themselves(
     mine = ledger.resident(new_resident())
     assert call(ledger, method, path, b"{", mine).status_code == 400
     assert call(ledger, method, path, b"[]", mine).status_code == 422
-    assert call(ledger, method, path, b'{"text":"\\ud800"}', mine).status_code == 400, "half of a surrogate pair"
+    half_a_pair = 400 if "text" in body else 422  # where there is no such member, that is what is wrong
+    assert call(ledger, method, path, b'{"text":"\\ud800"}', mine).status_code == half_a_pair
     assert call(ledger, method, path, body, mine, {"content-type": "text/plain"}).status_code == 415
     assert call(ledger, method, path, b" " * 70_000, mine).status_code == 413
     assert ledger.door.heads() == before, "nothing was recorded"
