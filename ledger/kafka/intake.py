@@ -10,10 +10,12 @@ takes over goes on where the last one had acknowledgements for. Kafka's client n
 that were deleted before they were read are an arrival of their own, and so is one that cannot be read.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from ledger.errors import MissingRecords, NotYet, UnreadableRecord
 from ledger.kafka import settings, topics
@@ -26,6 +28,7 @@ from ledger.recording.intake import DELETED_UNREAD
 GROUP_PREFIX = "ledger.record."
 SESSION_S = 10.0
 RECORDS_A_POLL = 1_000
+_COORDINATOR_S = 15.0
 
 
 def topic_of(client: str) -> str:
@@ -155,9 +158,22 @@ def standings(bootstrap: str, clients: Iterable[str], *, security: Mapping[str, 
     found = []
     with translated("asking for the intake"), KafkaAdminClient(**settings.admin(bootstrap, security=security)) as admin:
         for client in clients:
-            said = admin.list_group_offsets([group_of(client)]).get(group_of(client), {})
+            said = _group_offsets(admin, group_of(client))
             committed = {tp.partition: int(at.offset) for tp, at in said.items() if tp.topic == topic_of(client)}
             with Reader(bootstrap, topic_of(client), security=security) as reader:
                 oldest, heads = reader.oldest(), reader.heads()
             found += [Standing(client, p, max(0, committed.get(p, 0)), oldest[p], heads[p]) for p in sorted(heads)]
     return found
+
+
+def _group_offsets(admin: KafkaAdminClient, group: str) -> dict[Any, Any]:
+    """What a group has committed. A broker that never had a group first makes its topic for them: asked again."""
+    deadline_s = time.monotonic() + _COORDINATOR_S
+    while True:
+        try:
+            found: dict[Any, Any] = admin.list_group_offsets([group]).get(group, {})
+            return found
+        except (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError):
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.2)
