@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -298,8 +300,16 @@ def test_what_is_produced_into_the_intake_topic_is_recorded_by_its_client(city: 
     with contextlib.closing(KafkaProducer(bootstrap_servers=city.ready["kafka"], acks="all")) as producer:
         producer.send(topic, json.dumps(sent).encode(), key=b"res_by_kafka").get(30)
 
+    query = urllib.parse.urlencode({"source": sent["source"], "id": sent["id"]})
+    address = f"{city.ready['api']}/v1/records?{query}"
+    headers = {"authorization": f"Bearer {city.ready['tokens']['auditor']}"}
+
     def found() -> bool:
-        return city.run("ask", "--source", sent["source"], "--id", sent["id"]).returncode == 0
+        try:
+            urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60).close()
+        except urllib.error.HTTPError:
+            return False
+        return True
 
     wait_for(found, "it is recorded and projected")
     done = city.operate("doctor", "--json", "--only", "intake", "--only", "workers")
