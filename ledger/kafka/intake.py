@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
-from ledger.errors import MissingRecords, NotYet, UnreadableRecord
+from ledger.errors import GivenAnew, MissingRecords, UnreadableRecord
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 from ledger.kafka.group import Membership
@@ -103,13 +103,13 @@ class Intake:
         return self._waiting
 
     def keep(self) -> None:
-        """Says that we are still there, while something takes its time; raises `NotYet` when others were given ours."""
+        """Says that we are still there while something takes its time; raises `GivenAnew` when ours may be others' now."""
         mine = self._membership.partitions(0)
         if self._membership.generation != self._generation or mine != self._next.keys():
-            raise NotYet(f"the partitions of {self.topic} were given out anew")
+            raise GivenAnew(f"the partitions of {self.topic} were given out anew")
 
     def commit(self, arrivals: Iterable[Arrival]) -> None:
-        """These are done with. Raises `NotYet` when the place cannot be kept: then they are read again."""
+        """These are done with. Raises `GivenAnew` or `Unavailable` when that cannot be kept: they are read again."""
         reached = {arrival.partition: arrival.next_offset for arrival in arrivals}
         self._membership.commit(reached)
         self._next |= reached
@@ -119,6 +119,10 @@ class Intake:
         """How many offsets of our partitions are not done with."""
         heads = self._reader.heads(*self._next) if self._next else {}
         return sum(max(0, head - self._next[p]) for p, head in heads.items())
+
+    def restart(self) -> None:
+        """Forgets what was read: the next `poll` begins where the group has committed."""
+        self._generation, self._next, self._waiting = -1, {}, []
 
     def _start(self, mine: frozenset[int]) -> None:
         committed = self._membership.committed(mine)
