@@ -19,7 +19,7 @@ from typing import Protocol
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from ledger.authority import Principal
-from ledger.errors import ConsentLedgerError, NotYet
+from ledger.errors import ConsentLedgerError, GivenAnew, NotYet
 from ledger.events import Event
 from ledger.kafka.intake import Arrival, Intake
 from ledger.log import Entry, Position
@@ -86,7 +86,10 @@ class ClientIntake:
             try:
                 with self._open(self._client) as intake:
                     while not self._stop.is_set():
-                        self.turn(intake)
+                        try:
+                            self.turn(intake)
+                        except GivenAnew:  # leaving for it would have the group give them out anew, to everybody
+                            intake.restart()
                         wait_s, self._said = FIRST_WAIT_S, ""
             except ConsentLedgerError as error:
                 self._wait(error, wait_s)

@@ -100,6 +100,10 @@ class Unavailable(NotYet):
     """A part is down: the log, the database or the vault. Nothing was half-written."""
 
 
+class GivenAnew(NotYet):
+    """The consumer group has given the partitions out anew: what is under way is read again by whoever has them now."""
+
+
 class LogError(ConsentLedgerError):
     """The log contradicts itself or the settings it must have."""
 

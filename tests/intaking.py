@@ -53,7 +53,7 @@ class Intaking:
             sent = []
             for i, value in enumerate(values):
                 raw = value if value is None or isinstance(value, bytes) else orjson.dumps(value)
-                key = keys[i].encode() if keys else None
+                key = keys[i].encode() if keys else b"any" if raw is None else None
                 sent.append(producer.send(topic_of(client), raw, key=key, partition=partition))
             for future in sent:
                 future.get(30)

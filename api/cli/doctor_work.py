@@ -5,6 +5,7 @@ ok    workers       partitions 0, 1, 2: project host-a/4711/9f3a01bc, epochs 4, 
 WRONG intake        permits-app: 12 records of partition 1 were deleted before they were recorded: …
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -80,14 +81,21 @@ def _of_partition(standing: "Standing") -> Iterator[Finding]:
         yield Finding("intake", WRONG, what, remedy)
     if standing.committed > standing.head:
         what = f"{where} ends before what was recorded of it"
-        yield Finding("intake", WRONG, what, "it was made anew: `kafka-consumer-groups --reset-offsets` says so")
+        yield Finding(
+            "intake",
+            WRONG,
+            what,
+            "records are missing, or the group is another's: `kafka-consumer-groups --reset-offsets` mends it",
+        )
 
 
 def _rejected(settings: "Settings") -> Iterator[Finding]:
     """How many refusals there are; among the latest those that say that records were lost."""
     from ledger.kafka.reader import Reader
+    from ledger.kafka.topics import INTAKE_KEPT_MS
 
     lost: list[str] = []
+    since_ms = time.time() * 1000 - INTAKE_KEPT_MS
     with Reader(settings.kafka, settings.rejected_topic) as reader:
         head, oldest = reader.heads(0)[0], reader.oldest(0)[0]
         at = max(oldest, head - REJECTS_LOOKED_AT)
@@ -102,7 +110,8 @@ def _rejected(settings: "Settings") -> Iterator[Finding]:
             if not records:
                 raise NotYet("the topic of refusals cannot be read to its end")
             at = records[-1].position.offset + 1
-            lost += [said for record in records if (said := _lost(record.value)) is not None]
+            recent = [record for record in records if record.timestamp_ms > since_ms]
+            lost += [said for record in recent if (said := _lost(record.value)) is not None]
     if lost:
         what = f"records were deleted before they were recorded: {', '.join(dict.fromkeys(lost[-5:]))}"
         yield Finding("intake", WRONG, what, "have the client send them again, then start `record` more often")

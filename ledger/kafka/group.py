@@ -20,7 +20,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError, IllegalGenerationError, UnknownMemberIdError
 
-from ledger.errors import LogError, NotYet
+from ledger.errors import GivenAnew, LogError
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 
@@ -108,12 +108,12 @@ class Membership:
         return {p: int(offset) for p, offset in found.items() if offset is not None and offset >= 0}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Keeps these offsets with the group. Raises `NotYet` when we are not (or no longer) given all of them."""
+        """Keeps these offsets with the group. Raises `GivenAnew` when we are no longer given all of them."""
         said = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
         try:
             with translated(f"committing to {self._group}"):
                 self._consumer.commit(said, timeout_ms=_ANSWER_MS)
         except LogError as error:
             if isinstance(error.__cause__, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
-                raise NotYet(f"{self._group} has given the partitions to others meanwhile") from None
+                raise GivenAnew(f"{self._group} has given the partitions out anew") from None
             raise

@@ -10,12 +10,14 @@ takes over goes on where the last one had acknowledgements for. Kafka's client n
 that were deleted before they were read are an arrival of their own, and so is one that cannot be read.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
-from ledger.errors import MissingRecords, NotYet, UnreadableRecord
+from ledger.errors import GivenAnew, MissingRecords, UnreadableRecord
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 from ledger.kafka.group import Membership
@@ -26,6 +28,7 @@ from ledger.recording.intake import DELETED_UNREAD
 GROUP_PREFIX = "ledger.record."
 SESSION_S = 10.0
 RECORDS_A_POLL = 1_000
+_COORDINATOR_S = 15.0
 
 
 def topic_of(client: str) -> str:
@@ -100,13 +103,13 @@ class Intake:
         return self._waiting
 
     def keep(self) -> None:
-        """Says that we are still there, while something takes its time; raises `NotYet` when others were given ours."""
+        """Says that we are still there while something takes its time; raises `GivenAnew` when ours may be others' now."""
         mine = self._membership.partitions(0)
         if self._membership.generation != self._generation or mine != self._next.keys():
-            raise NotYet(f"the partitions of {self.topic} were given out anew")
+            raise GivenAnew(f"the partitions of {self.topic} were given out anew")
 
     def commit(self, arrivals: Iterable[Arrival]) -> None:
-        """These are done with. Raises `NotYet` when the place cannot be kept: then they are read again."""
+        """These are done with. Raises `GivenAnew` or `Unavailable` when that cannot be kept: they are read again."""
         reached = {arrival.partition: arrival.next_offset for arrival in arrivals}
         self._membership.commit(reached)
         self._next |= reached
@@ -116,6 +119,10 @@ class Intake:
         """How many offsets of our partitions are not done with."""
         heads = self._reader.heads(*self._next) if self._next else {}
         return sum(max(0, head - self._next[p]) for p, head in heads.items())
+
+    def restart(self) -> None:
+        """Forgets what was read: the next `poll` begins where the group has committed."""
+        self._generation, self._next, self._waiting = -1, {}, []
 
     def _start(self, mine: frozenset[int]) -> None:
         committed = self._membership.committed(mine)
@@ -155,9 +162,22 @@ def standings(bootstrap: str, clients: Iterable[str], *, security: Mapping[str, 
     found = []
     with translated("asking for the intake"), KafkaAdminClient(**settings.admin(bootstrap, security=security)) as admin:
         for client in clients:
-            said = admin.list_group_offsets([group_of(client)]).get(group_of(client), {})
+            said = _group_offsets(admin, group_of(client))
             committed = {tp.partition: int(at.offset) for tp, at in said.items() if tp.topic == topic_of(client)}
             with Reader(bootstrap, topic_of(client), security=security) as reader:
                 oldest, heads = reader.oldest(), reader.heads()
             found += [Standing(client, p, max(0, committed.get(p, 0)), oldest[p], heads[p]) for p in sorted(heads)]
     return found
+
+
+def _group_offsets(admin: KafkaAdminClient, group: str) -> dict[Any, Any]:
+    """What a group has committed. A broker that never had a group first makes its topic for them: asked again."""
+    deadline_s = time.monotonic() + _COORDINATOR_S
+    while True:
+        try:
+            found: dict[Any, Any] = admin.list_group_offsets([group]).get(group, {})
+            return found
+        except (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError):
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.2)

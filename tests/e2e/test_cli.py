@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from kafka import KafkaProducer
 from psycopg.conninfo import make_conninfo
 
 from api.city.story import expectations, story
@@ -64,7 +67,7 @@ def ndjson(*events: dict[str, Any]) -> bytes:
 
 def test_dev_prints_one_line_of_the_promised_shape(city: Dev) -> None:
     ready = city.ready
-    assert list(ready) == ["api", "kafka", "database", "vkeys", "tokens"]
+    assert list(ready) == ["api", "kafka", "database", "vkeys", "tokens", "intake"]
     assert ready["api"].startswith("http://127.0.0.1:")
     assert not ready["api"].endswith("/")
     assert [Verifier.parse(vkey).name for vkey in ready["vkeys"]] == ["consent-ledger.local"]
@@ -274,10 +277,10 @@ def test_each_process_has_the_secrets_of_its_own_work_alone(city: Dev) -> None:
     for process in family(city):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             command = process.cmdline()
-            for name in ("serve", "project", "sign"):
+            for name in ("serve", "project", "record", "sign"):
                 if "api.cli" in command and name in command:
                     given[name] = {key for key in process.environ() if key.startswith("CONSENT_LEDGER_")}
-    assert sorted(given) == ["project", "serve", "sign"]
+    assert sorted(given) == ["project", "record", "serve", "sign"]
     vault = {"CONSENT_LEDGER_VAULT_DATABASE", "CONSENT_LEDGER_VAULT_KEY_FILE"}
     signer = {"CONSENT_LEDGER_SIGNER_DATABASE", "CONSENT_LEDGER_CHECKPOINT_KEY_FILE"}
     views, receipts = {"CONSENT_LEDGER_DATABASE"}, {"CONSENT_LEDGER_RECEIPTS_KEY_FILE"}
@@ -287,6 +290,32 @@ def test_each_process_has_the_secrets_of_its_own_work_alone(city: Dev) -> None:
     assert not given["sign"] & (vault | views | receipts)
     assert given["project"] >= views
     assert not given["project"] & (vault | signer | receipts)
+    assert given["record"] >= views
+    assert not given["record"] & (vault | signer | receipts)
+
+
+def test_what_is_produced_into_the_intake_topic_is_recorded_by_its_client(city: Dev) -> None:
+    [topic] = city.ready["intake"]
+    sent = an_event(id="by-kafka-1", subject="res_by_kafka")
+    with contextlib.closing(KafkaProducer(bootstrap_servers=city.ready["kafka"], acks="all")) as producer:
+        producer.send(topic, json.dumps(sent).encode(), key=b"res_by_kafka").get(30)
+
+    query = urllib.parse.urlencode({"source": sent["source"], "id": sent["id"]})
+    address = f"{city.ready['api']}/v1/records?{query}"
+    headers = {"authorization": f"Bearer {city.ready['tokens']['auditor']}"}
+
+    def found() -> bool:
+        try:
+            urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60).close()
+        except urllib.error.HTTPError:
+            return False
+        return True
+
+    wait_for(found, "it is recorded and projected")
+    done = city.operate("doctor", "--json", "--only", "intake", "--only", "workers")
+    said = objects(done.stdout)
+    assert [f["status"] for f in said] == ["ok"] * 3
+    assert any("dev-intake: 1 offsets done with, 0 wait" in f["what"] for f in said)
 
 
 # --- policy -----------------------------------------------------------------------------------------------------
@@ -324,7 +353,19 @@ def test_doctor_finds_nothing_wrong(city: Dev) -> None:
     done = city.operate("doctor", "--json")
     findings = objects(done.stdout)
     assert [f for f in findings if f["status"] != "ok"] == []
-    checks = {"installation", "broker", "database", "schema", "lag", "signer", "keys", "vault", "clock"}
+    checks = {
+        "installation",
+        "broker",
+        "database",
+        "schema",
+        "lag",
+        "signer",
+        "keys",
+        "vault",
+        "clock",
+        "workers",
+        "intake",
+    }
     assert {f["check"] for f in findings} >= checks
     assert done.returncode == 0
 

@@ -1,9 +1,11 @@
 """The command line without servers: `judge`, `policy`, and what every command does alike."""
 
+import contextlib
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import pytest
 from api import cli
 
 EXAMPLES = Path(__file__).parents[1] / "vectors" / "examples"
+PROCESSES = ("serve", "project", "record", "sign")
 HISTORIES = sorted(path for path in EXAMPLES.glob("v*.ndjson") if "expected" not in path.name)
 
 
@@ -206,7 +209,8 @@ def test_wrong_usage_exits_2_with_one_line(arguments: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ask", "0-1"], ["emit", "-"], ["policy", "publish", "-"], ["serve"], ["project"], ["sign"], ["vkey"]]
+    "arguments",
+    [["ask", "0-1"], ["emit", "-"], ["policy", "publish", "-"], *([name] for name in PROCESSES), ["vkey"]],
 )
 def test_a_missing_setting_exits_2_and_is_named(arguments: Sequence[str]) -> None:
     policy = run("policy", "show").stdout
@@ -214,6 +218,23 @@ def test_a_missing_setting_exits_2_and_is_named(arguments: Sequence[str]) -> Non
     assert done.returncode == 2
     assert b"CONSENT_LEDGER_" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_record_without_a_client_says_what_to_set() -> None:
+    done = run("record", CONSENT_LEDGER_KAFKA="nowhere:1", CONSENT_LEDGER_DATABASE="postgresql://nowhere")
+    assert (done.returncode, b"CONSENT_LEDGER_INTAKE_CLIENTS" in done.stderr, done.stderr.count(b"\n")) == (2, True, 1)
+
+
+def test_metrics_that_cannot_be_served_stop_the_worker_at_once() -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(
+            "project",
+            CONSENT_LEDGER_METRICS_PORT=port,
+            CONSENT_LEDGER_KAFKA="nowhere:1",
+            CONSENT_LEDGER_DATABASE="postgresql://nowhere",
+        )
+    assert (done.returncode, b"CONSENT_LEDGER_METRICS_HOST" in done.stderr) == (2, True)
 
 
 def test_a_wrong_setting_is_named_without_its_value() -> None:
