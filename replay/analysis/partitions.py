@@ -8,6 +8,7 @@ parent, however it ends, and the first error of one ends them all.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import pickle
 import signal
@@ -135,6 +136,7 @@ def _lost_worker() -> Iterator[None]:
 def _serve(work: Work[Result], pipe: Connection) -> None:
     """A worker: one share after the other, until its parent has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    logging.getLogger("kafka").addHandler(logging.NullHandler())  # its words reach no terminal, here as in the parent
     with contextlib.suppress(EOFError, OSError):
         while True:
             share: Share = pipe.recv()
