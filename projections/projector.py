@@ -12,8 +12,9 @@ reply to a COMMIT was lost, so that nobody knows whether it happened.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 from eventsourcing.postgres import PostgresTrackingRecorder
 
 from ledger.errors import LogError, TreeMismatch, UnreadableRecord
@@ -21,10 +22,11 @@ from ledger.history import PartitionHistory
 from ledger.log import LogRecord, Position
 from ledger.tree.merkle import leaf_hash
 from projections import load
-from projections.batch import decode, sift
+from projections.batch import First, Item, Key, decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name
 from projections.judged import BatchRows, judge_batch
 from projections.metrics import Metrics
+from projections.seen import Seen
 from projections.statements import statements
 from projections.tree import TreePlan, empty_tree, plan
 from projections.write import write
@@ -70,6 +72,7 @@ class Projector:
         self.position = None
         self._history = PartitionHistory(self.partition)
         self._tree = empty_tree(self.partition)
+        self._seen: Seen | None = None
         self._residents = load.Residents(self._history, self._facts_in_memory)
 
     def open(self) -> int:
@@ -90,6 +93,7 @@ class Projector:
                     except TreeMismatch as error:
                         mismatch = error
                 load.reference_facts(connection, self._history)
+            self._seen = Seen() if position == 0 else None  # it has to meet every key from the beginning on
             self.position = position
             if mismatch is not None:
                 self.halt(mismatch, position, "tree-mismatch")
@@ -126,13 +130,19 @@ class Projector:
             self._stop_at(unreadable)
             return None
         with self._datastore.get_connection() as connection:
-            known = load.first_records(connection, self.partition, items)
+            known = self._known(connection, items)
             batch = sift(self.partition, self.position, items, known)
             rows = judge_batch(connection, self._history, self._residents, batch)
         tree_started_s = time.perf_counter()
         tree = plan(self._tree, [item.offset for item in items], [leaf_hash(item.body) for item in items])
         tree_s = time.perf_counter() - tree_started_s
         return Judged(rows, tree, self.position, unreadable, started, tree_s)
+
+    def _known(self, connection: psycopg.Connection[Any], items: Sequence[Item]) -> dict[Key, First]:
+        """The records known before under the keys of these: asked for only where there may be one."""
+        if self._seen is not None:
+            items = [items[i] for i in self._seen.meet([item.hash for item in items])]
+        return load.first_records(connection, self.partition, items) if items else {}
 
     def write(self, judged: Judged) -> None:
         """Second step, in any thread: rows, tree and position in one transaction."""
