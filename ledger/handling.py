@@ -3,7 +3,7 @@
 `judge_handling(question, data)` adds its findings to the question. Source: contract/verdicts.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
@@ -25,8 +25,7 @@ def judge_handling(q: Question, data: e.DataUsed | e.DataShared) -> None:
         result, code = (HOLDS, "law") if lawful else (VIOLATED, "unknown-legal-basis")
         q.add(finding("purpose-limitation", result, code, sorted(set(data.categories)), (q.policy_offset,), None))
     else:
-        for category in data.categories:
-            _purpose_limitation(q, data.purpose, category, operation)
+        _purpose_limitations(q, data.purpose, data.categories, operation)
     if isinstance(data, e.DataUsed):
         if data.channel is not UNSET:
             _communication_preference(q, data.channel)
@@ -41,65 +40,90 @@ def judge_handling(q: Question, data: e.DataUsed | e.DataShared) -> None:
         _accuracy(q)
 
 
-def _purpose_limitation(q: Question, purpose: str, category: str, operation: str) -> None:
-    """Steps 2 to 9 for one category; the first that fits."""
+def _purpose_limitations(q: Question, purpose: str, categories: Sequence[str], operation: str) -> None:
+    """The findings of all categories, each under the first of steps 3 to 9 that fits it."""
+    held: dict[str, list[str]] = {}
+    cited: dict[str, set[int]] = {}
+    for category in categories:
+        code, evidence = _holds(q, purpose, category, operation)
+        if code is None:
+            result, code = _fails(q, purpose, category)
+            failed = _failed(q, purpose, category, operation)
+            q.find("purpose-limitation", result, code, category, failed=failed)
+        elif code in held:
+            held[code].append(category)
+            cited[code].update(evidence)
+        else:
+            held[code], cited[code] = [category], {q.policy_offset, *evidence}
+    for code, of_code in held.items():
+        if len(of_code) > 1:
+            of_code = sorted(set(of_code))
+        q.add(finding("purpose-limitation", HOLDS, code, of_code, sorted(cited[code]), None))
+
+
+def _holds(q: Question, purpose: str, category: str, operation: str) -> tuple[str | None, Sequence[int]]:
+    """Steps 3 to 5: the code under which the purpose holds, and the offsets of the records that show it."""
     policy, facts = q.policy, q.facts
-    after = facts.erased_until(policy, category, q.t) + 1 if facts.erasures else 0
-    chain, known = policy.purposes[purpose], purpose in policy.purposes
-    collected, within = [], []
-    for c in policy.categories[category]:
-        by = facts.collected.get(c)
-        if by is not None:
-            collected.append(by)
-            for p in chain:
-                stamps = by.get(p)
-                if stamps is not None:
-                    within.append((p, stamps))
-    stated = _first_stated(q, category, after, within) if known and within else None
-    if stated is not None:
-        q.find("purpose-limitation", HOLDS, "stated-purpose", category, stated)
-        return
-    consistent = []
-    if known:
-        for by in collected:
-            for p, stamps in by.items():
-                if policy.consistent(purpose, p):
-                    consistent.append((p, stamps))
-    stated = _first_stated(q, category, after, consistent) if consistent else None
-    if stated is not None:
-        q.find("purpose-limitation", HOLDS, "consistent-purpose", category, stated)
-        return
+    if purpose in policy.purposes:
+        after = facts.erased_until(policy, category, q.t) + 1 if facts.erasures else 0
+        chain = policy.purposes[purpose]
+        stated = consistent = None
+        for c in policy.categories[category]:
+            by = facts.collected.get(c)
+            if by is not None:
+                for p in chain:
+                    stamps = by.get(p)
+                    if stamps is not None:
+                        stated = _first_stated(q, category, after, p, stamps, stated)
+        if stated is not None:
+            return "stated-purpose", (stated[0][1], stated[1][1])
+        for c in policy.categories[category]:
+            by = facts.collected.get(c)
+            if by is not None:
+                for p, stamps in by.items():
+                    if policy.consistent(purpose, p):
+                        consistent = _first_stated(q, category, after, p, stamps, consistent)
+        if consistent is not None:
+            return "consistent-purpose", (consistent[0][1], consistent[1][1])
     consent = facts.consent(policy, purpose, category, operation, q.t) if facts.consents else None
-    if consent is not None:
-        q.find("purpose-limitation", HOLDS, "consent", category, (consent,))
-        return
-    if not known:
-        result, code = VIOLATED, "unknown-purpose"
-    elif not any(first_between(stamps, after, q.t) for by in collected for stamps in by.values()):
-        result, code = UNKNOWN, "no-collection-on-record"
-    elif any(first_between(stamps, after, q.t) for _, stamps in (*within, *consistent)):
-        result, code = VIOLATED, "purpose-not-told"
-    else:
-        result, code = VIOLATED, "purpose-not-stated"
-    q.find("purpose-limitation", result, code, category, failed=_failed_handling(q, purpose, category, operation))
+    return (None, ()) if consent is None else ("consent", (consent[1],))
 
 
 def _first_stated(
-    q: Question, category: str, after: int, declared: list[tuple[str, list[Stamp]]]
+    q: Question, category: str, after: int, purpose: str, stamps: list[Stamp], first: tuple[Stamp, Stamp] | None
 ) -> tuple[Stamp, Stamp] | None:
-    """The first collection whose purpose the resident had been told by then, with that notice."""
-    first: tuple[Stamp, Stamp] | None = None
-    for purpose, stamps in declared:
-        notice = q.facts.told(q.policy, purpose, category)
-        if notice is not None:
-            told = notice[0]
-            collection = first_between(stamps, told if told > after else after, q.t)
-            if collection is not None and (first is None or (collection, notice) < first):
-                first = (collection, notice)
-    return first
+    """The first collection for a purpose that the resident had been told by then, with that notice; or `first`."""
+    notice = q.facts.told(q.policy, purpose, category)
+    if notice is None:
+        return first
+    told = notice[0]
+    collection = first_between(stamps, told if told > after else after, q.t)
+    if collection is None or (first is not None and first <= (collection, notice)):
+        return first
+    return collection, notice
 
 
-def _failed_handling(q: Question, purpose: str, category: str, operation: str) -> Candidates:
+def _fails(q: Question, purpose: str, category: str) -> tuple[str, str]:
+    """Steps 6 to 9: why it does not hold."""
+    policy, t = q.policy, q.t
+    if purpose not in policy.purposes:
+        return VIOLATED, "unknown-purpose"
+    after = q.facts.erased_until(policy, category, t) + 1
+    chain, collected, declared = policy.purposes[purpose], False, False
+    for c in policy.categories[category]:
+        for p, stamps in q.facts.collected.get(c, _NONE).items():
+            if first_between(stamps, after, t):
+                collected = True
+                declared = declared or p in chain or policy.consistent(purpose, p)
+    if not collected:
+        return UNKNOWN, "no-collection-on-record"
+    return VIOLATED, "purpose-not-told" if declared else "purpose-not-stated"
+
+
+_NONE: dict[str, list[Stamp]] = {}
+
+
+def _failed(q: Question, purpose: str, category: str, operation: str) -> Candidates:
     """The consents that once covered this, and the collections of the category, by t."""
     policy, t = q.policy, q.t
     failed = _failed_consents(q, lambda c: c.covers(policy, purpose, category, operation))

@@ -63,27 +63,27 @@ class Batch(NamedTuple):
 def decode(records: Iterable[LogRecord]) -> tuple[list[Item], UnreadableRecord | None]:
     """Reads records up to the first that this version cannot read."""
     items: list[Item] = []
-    for record in records:
+    for position, value, _ in records:
         try:
-            event = codec.read(record.value)
+            event = codec.read(value)
         except (Unparsable, Malformed) as error:
             code = error.code if isinstance(error, Unparsable) else error.problems[0].code
-            return items, UnreadableRecord(str(record.position), code)
-        subject = None if event.subject is UNSET else event.subject
-        key = (event.source, event.id, subject)
-        items.append(Item(record.position.offset, event, record.value, key, key_hash(event.source, event.id)))
+            return items, UnreadableRecord(str(position), code)
+        source, event_id, subject = event.source, event.id, event.subject
+        key = (source, event_id, None if subject is UNSET else subject)
+        items.append(Item(position[1], event, value, key, key_hash(source, event_id)))
     return items, None
 
 
 def sift(partition: int, start: int, items: Sequence[Item], known: Mapping[Key, First]) -> Batch:
     """Sets apart the repeats of records in `known` or earlier in the batch."""
-    first: dict[Key, First] = {}
+    first: dict[Key, Item | First] = {}
     counting: list[Item] = []
     repeats: list[Repeat] = []
     for item in items:
-        earlier = known.get(item.key) or first.get(item.key)
+        earlier = (known.get(item.key) if known else None) or first.get(item.key)
         if earlier is None:
-            first[item.key] = First(item.offset, item.body)
+            first[item.key] = item
             counting.append(item)
         else:
             conflict = earlier.body != item.body and not codec.same_content(codec.read(earlier.body), item.event)

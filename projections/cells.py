@@ -1,9 +1,11 @@
-"""How values are written into PostgreSQL's columns: times, lists of identifiers.
+"""How values are written into PostgreSQL's columns: times, lists of identifiers, free text in a line of COPY.
 
 >>> timestamp("2026-03-03T12:00:00Z"), timestamp("2026-03-03T12:00:00+23:59")
 ('2026-03-03T12:00:00Z', '2026-03-02T12:01:00.000000Z')
 >>> text_array(("4.2", "null"))
 '{"4.2","null"}'
+>>> escaped("a" + chr(9) + "b") == "a" + chr(92) + "tb"
+True
 """
 
 from functools import lru_cache
@@ -41,3 +43,20 @@ def optional(value: Any) -> Any:
 def text_array(identifiers: tuple[str, ...]) -> str:
     """Identifiers as a text[] literal; their alphabet has neither quotes nor backslashes."""
     return '{"' + '","'.join(identifiers) + '"}' if identifiers else "{}"
+
+
+NULL = "\\N"
+"""What stands for null in a line of COPY; no text can be mistaken for it, for `escaped` doubles its backslash."""
+
+
+def escaped(text: str) -> str:
+    """Free text as a field of COPY's text format; whatever has none of these characters may be written as it is."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if "\n" in text:
+        text = text.replace("\n", "\\n")
+    if "\r" in text:
+        text = text.replace("\r", "\\r")
+    if "\t" in text:
+        text = text.replace("\t", "\\t")
+    return text

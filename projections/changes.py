@@ -19,8 +19,8 @@ from ledger import events as e
 from ledger.codec import instant
 from ledger.facts import RESIDENT_FACTS
 from projections.batch import Item
-from projections.cells import LAST_INSTANT, optional, optional_timestamp, timestamp
-from projections.named import demand_in, named_by
+from projections.cells import LAST_INSTANT, NULL, escaped, optional, optional_timestamp, timestamp
+from projections.named import demand_in, named_cells
 
 Row = dict[str, Any]
 Stamp = tuple[int, int]
@@ -47,7 +47,7 @@ class Changes:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
-        self.timeline: list[tuple[Any, ...]] = []
+        self.timeline: list[str] = []  # lines of COPY
         self.consent_states, self.consent_givings = Competition(), Competition()
         self.preferences, self.anonymity = Competition(), Competition()
         self.cases, self.openings, self.answers = Competition(), Competition(), Competition()
@@ -60,28 +60,22 @@ class Changes:
 
     def take(self, item: Item) -> None:
         """Takes in one event that counts."""
-        event, data = item.event, item.event.data
-        source, event_id, subject = item.key
-        recorded = None if event.recordedtime is UNSET else timestamp(event.recordedtime)
+        offset, event, body, (source, event_id, subject), hashed = item
+        data = event.data
+        kind = type(data)
+        occurred = timestamp(event.time)
+        if event.recordedtime is UNSET:
+            recorded = NULL
+        else:
+            recorded = occurred if event.recordedtime == event.time else timestamp(event.recordedtime)
         self.timeline.append(
-            (
-                item.offset,
-                item.hash,
-                timestamp(event.time),
-                recorded,
-                self.partition,
-                "t" if type(data) in RESIDENT_FACTS else "f",
-                subject,
-                source,
-                event_id,
-                event.kind,
-                *named_by(data),
-                item.body.decode(),
-            )
+            f"{offset}\t{hashed}\t{occurred}\t{recorded}\t{self.partition}\t{'t' if kind in RESIDENT_FACTS else 'f'}\t"
+            f"{NULL if subject is None else subject}\t{source}\t{event_id}\t{event.kind}\t{named_cells(data)}\t"
+            f"{escaped(body.decode())}\n"
         )
-        change = _CHANGES.get(type(data))
+        change = _CHANGES.get(kind)
         if change is not None:
-            change(self, item, data, stamp_of(event.time, item.offset))
+            change(self, item, data, stamp_of(event.time, offset))
 
     # --- consents, preferences, anonymity ---------------------------------------------------------------------
 

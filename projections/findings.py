@@ -25,19 +25,28 @@ def findings_text(verdict: Verdict, partition: int) -> str:
     """The findings as JSON, evidence as positions of the partition."""
     parts = []
     for rule, result, code, categories, statement, evidence, total in verdict.findings:
-        before, after = _frame(rule, result, code, categories, statement)
-        cited = ",".join([f'"{partition}-{offset}"' for offset in evidence])
-        counted = "}" if total is None else f',"evidence_total":{total}}}'
-        parts.append(f"{before}{cited}{after}{counted}")
-    return "[" + ",".join(parts) + "]"
+        before, after, alone = _frame(rule, result, code, categories, statement)
+        if total is None:
+            cited = f'"{partition}-{evidence[0]}"' if len(evidence) == 1 else _cited(evidence, partition)
+            parts.append(f"{before}{cited}{alone}")
+        else:
+            parts.append(f'{before}{_cited(evidence, partition)}{after},"evidence_total":{total}}}')
+    return f"[{','.join(parts)}]"
+
+
+def _cited(evidence: tuple[int, ...], partition: int) -> str:
+    return ",".join([f'"{partition}-{offset}"' for offset in evidence])
 
 
 @lru_cache(maxsize=16_384)
-def _frame(rule: str, result: str, code: str, categories: tuple[str, ...], statement: str | None) -> tuple[str, str]:
-    """What stands before a finding's evidence, and after."""
+def _frame(
+    rule: str, result: str, code: str, categories: tuple[str, ...], statement: str | None
+) -> tuple[str, str, str]:
+    """What stands before a finding's evidence, and after; and after it where nothing is counted."""
     head = {"rule": rule, "result": result, "code": code, "categories": categories, "statement": statement}
     text = orjson.dumps(reason(rule, result, code).text).decode()
-    return orjson.dumps(head).decode()[:-1] + ',"evidence":[', f'],"text":{text}'
+    after = f'],"text":{text}'
+    return orjson.dumps(head).decode()[:-1] + ',"evidence":[', after, after + "}"
 
 
 def restored(outcome: str, findings: str, basis: Any, policy: tuple[str, str] | None) -> Verdict:

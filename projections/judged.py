@@ -7,30 +7,31 @@ outcome.verdicts, outcome.closed, outcome.changes, outcome.holdings      # for p
 from typing import Any, NamedTuple
 
 import psycopg
+from msgspec import UNSET
 
 from ledger import events as e
 from ledger.codec import instant
 from ledger.history import PartitionHistory, Row
 from projections import load
 from projections.batch import Batch
-from projections.cells import moment, optional, text_array, timestamp
+from projections.cells import NULL, escaped, moment, text_array, timestamp
 from projections.changes import Changes
 from projections.findings import findings_text
 from projections.holdings import Holding, State, state_of
 from projections.lookup import Lookup
-from projections.named import named_by
+from projections.named import named_cells
 
 Connection = psycopg.Connection[Any]
 
 
 class BatchRows(NamedTuple):
-    """All that a batch writes. `verdicts`, `holdings`, `repeats` are table rows; `closed` are (offset, from, until)."""
+    """All that a batch writes. `verdicts` and `holdings` are lines of COPY; `closed` are (offset, from, until)."""
 
     batch: Batch
     changes: Changes
-    verdicts: list[tuple[Any, ...]]
+    verdicts: list[str]
     closed: list[tuple[int, int, int]]
-    holdings: list[tuple[Any, ...]]
+    holdings: list[str]
     held_anew: list[dict[str, Any]]
     touched: list[str]
 
@@ -42,9 +43,10 @@ def judge_batch(
     touched = load.prepare(connection, history, residents, batch)
     changes = Changes(batch.partition)
     rows: dict[tuple[int, int], Row] = {}
+    take, apply = changes.take, history.apply
     for item in batch.items:
-        changes.take(item)
-        for row in history.apply(item.offset, item.event):
+        take(item)
+        for row in apply(item[0], item[1]):
             rows[row.offset, row.known_from] = row
     verdicts, closed = [], []
     for key in sorted(rows):
@@ -64,47 +66,37 @@ def judge_batch(
     )
 
 
-def _verdict_row(row: Row, partition: int) -> tuple[Any, ...]:
+def _verdict_row(row: Row, partition: int) -> str:
     event, verdict = row.event, row.verdict
-    policy_id, policy_version = verdict.policy or (None, None)
+    policy_id, policy_version = verdict.policy or (NULL, NULL)
     return (
-        row.offset,
-        row.known_from,
-        row.known_until,
-        timestamp(event.time),
-        partition,
-        event.subject,
-        event.source,
-        event.id,
-        event.kind,
-        *named_by(event.data),
-        verdict.outcome,
-        row.first_outcome,
-        policy_id,
-        policy_version,
-        text_array(verdict.basis),
-        findings_text(verdict, partition),
+        f"{row.offset}\t{row.known_from}\t{NULL if row.known_until is None else row.known_until}\t"
+        f"{timestamp(event.time)}\t{partition}\t{event.subject}\t{event.source}\t{event.id}\t{event.kind}\t"
+        f"{named_cells(event.data)}\t{verdict.outcome}\t{row.first_outcome}\t{policy_id}\t{policy_version}\t"
+        f"{text_array(verdict.basis)}\t{escaped(findings_text(verdict, partition))}\n"
     )
 
 
 # --- holdings ---------------------------------------------------------------------------------------------------
 
 
-def _new_holdings(history: PartitionHistory, changes: Changes) -> list[tuple[Any, ...]]:
-    """A row for each category of each collection of the batch."""
-    rows = []
+def _new_holdings(history: PartitionHistory, changes: Changes) -> list[str]:
+    """A line for each category of each collection of the batch."""
+    lines = []
     for item in changes.collections:
         data: e.DataCollected = item.event.data
-        subject = str(item.key[2])
-        time = instant(item.event.time)
-        origin = (data.origin, optional(data.notice_id))
+        source, _, subject = item.key
+        assert subject is not None
+        time, purposes = instant(item.event.time), data.purposes
+        before = f"{item.offset}\t{timestamp(item.event.time)}\t{changes.partition}\t{subject}\t"
+        after = f"{data.origin}\t{NULL if data.notice_id is UNSET else data.notice_id}\t"
+        stated = text_array(purposes)
         for category in data.categories:
-            holding = Holding(item.offset, time, subject, category, data.purposes)
-            told, erased = _state(history, holding)
-            when = (None, None) if erased is None else (moment(erased[0]), erased[1])
-            what = (subject, category, item.key[0], text_array(data.purposes), text_array(told))
-            rows.append((item.offset, timestamp(item.event.time), changes.partition, *what, *origin, *when))
-    return rows
+            told, erased = _state(history, Holding(item.offset, time, subject, category, purposes))
+            when = f"{NULL}\t{NULL}" if erased is None else f"{moment(erased[0])}\t{erased[1]}"
+            all_told = stated if told == purposes else text_array(told)
+            lines.append(f"{before}{category}\t{source}\t{stated}\t{all_told}\t{after}{when}\n")
+    return lines
 
 
 def _older_holdings(

@@ -12,8 +12,9 @@ reply to a COMMIT was lost, so that nobody knows whether it happened.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 from eventsourcing.postgres import PostgresTrackingRecorder
 
 from ledger.errors import LogError, StaleWriter, TreeMismatch, UnreadableRecord
@@ -22,11 +23,12 @@ from ledger.log import LogRecord, Position
 from ledger.tree.merkle import leaf_hash
 from projections import load
 from projections.assignments import Assignment, Holder
-from projections.batch import decode, sift
+from projections.batch import First, Item, Key, decode, sift
 from projections.datastore import TRACKING_TABLE, Datastore, application_name
 from projections.judged import BatchRows, judge_batch
 from projections.lookup import ByIndex, Lookup
 from projections.metrics import Metrics
+from projections.seen import Seen
 from projections.statements import statements
 from projections.tree import TreePlan, empty_tree, plan
 from projections.write import write
@@ -78,6 +80,7 @@ class Projector:
         self.position = None
         self._history = PartitionHistory(self.partition)
         self._tree = empty_tree(self.partition)
+        self._seen: Seen | None = None
         self._residents = load.Residents(self._history, self._facts_in_memory, self._lookup(self.partition))
 
     def claim(self) -> None:
@@ -128,6 +131,9 @@ class Projector:
                         mismatch = error
                 load.reference_facts(connection, self._history)
                 self._residents.lookup.restore(connection)
+            # It has to meet every key from the beginning on; a rebuild's look-ups remember keys themselves.
+            by_index = isinstance(self._residents.lookup, ByIndex)
+            self._seen = Seen() if position == 0 and by_index else None
             self.position = position
             if not newest:
                 self.fence()
@@ -166,13 +172,19 @@ class Projector:
             self._stop_at(unreadable)
             return None
         with self._datastore.get_connection() as connection:
-            known = self._residents.lookup.first_records(connection, items)
+            known = self._known(connection, items)
             batch = sift(self.partition, self.position, items, known)
             rows = judge_batch(connection, self._history, self._residents, batch)
         tree_started_s = time.perf_counter()
         tree = plan(self._tree, [item.offset for item in items], [leaf_hash(item.body) for item in items])
         tree_s = time.perf_counter() - tree_started_s
         return Judged(rows, tree, self.position, unreadable, started, tree_s)
+
+    def _known(self, connection: psycopg.Connection[Any], items: Sequence[Item]) -> dict[Key, First]:
+        """The records known before under the keys of these: asked for only where there may be one."""
+        if self._seen is not None:
+            items = [items[i] for i in self._seen.meet([item.hash for item in items])]
+        return self._residents.lookup.first_records(connection, items) if items else {}
 
     def write(self, judged: Judged) -> None:
         """Second step, in any thread: rows, tree and position in one transaction."""

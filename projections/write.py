@@ -27,6 +27,7 @@ from projections.statements import statements
 from projections.tree import TreePlan, mismatch
 
 Cursor = psycopg.Cursor[Any]
+LINES_AT_ONCE = 500
 
 
 def write(
@@ -71,12 +72,20 @@ def _lock(cursor: Cursor, partition: int, position: int, epoch: int) -> None:
 
 def _append(cursor: Cursor, judged: BatchRows) -> None:
     changes, partition = judged.changes, judged.batch.partition
-    _copy(cursor, "timeline", changes.timeline)
+    _copy_lines(cursor, "timeline", changes.timeline)
     repeats = [(partition, r.offset, r.first_offset, r.conflict, r.body.decode()) for r in judged.batch.repeats]
     _copy(cursor, "repeats", repeats)
-    _copy(cursor, "verdicts", judged.verdicts)
-    _copy(cursor, "holdings", judged.holdings)
+    _copy_lines(cursor, "verdicts", judged.verdicts)
+    _copy_lines(cursor, "holdings", judged.holdings)
     _copy(cursor, "withheld", changes.withheld)
+
+
+def _copy_lines(cursor: Cursor, table: str, lines: Sequence[str]) -> None:
+    """Lines of COPY's text format, in blocks of a few hundred kilobytes: the other thread judges while they go out."""
+    if lines:
+        with cursor.copy(statements("write")[f"copy {table}"]) as copy:
+            for at in range(0, len(lines), LINES_AT_ONCE):
+                copy.write("".join(lines[at : at + LINES_AT_ONCE]).encode())
 
 
 def _copy(cursor: Cursor, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
