@@ -24,6 +24,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "/v1/records/{position}": ("resident", "auditor"),
     "/v1/records/{position}/verdict": ("resident", "auditor"),
     "/v1/records/{position}/verdict?known_at={position}": ("resident", "auditor"),
+    "/v1/records/{position}/history": ("resident", "auditor"),
     "/v1/records?source=/services/permits&id={id}": ("auditor", "emitter"),
     **{f"/v1/residents/{{subject}}/{name}": ("resident", "auditor") for name in LISTS},
     # One's own are always one's own: another resident reads theirs.
