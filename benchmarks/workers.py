@@ -104,14 +104,14 @@ def _work(bootstrap: str, dsn: str, topic: str, until: dict[int, int], is_ready:
 
 
 @contextmanager
-def following(bootstrap: str, projector_dsn: str, topic: str) -> Iterator[None]:
-    """A worker process that follows a topic for the while."""
+def following(bootstrap: str, projector_dsn: str, topic: str) -> Iterator[BaseProcess]:
+    """A worker process that follows a topic for the while; whoever waits for its views asks whether it lives."""
     is_ready = _processes.Event()
     process = _processes.Process(target=_follow, args=(bootstrap, projector_dsn, topic, is_ready), daemon=True)
     process.start()
     try:
         assert is_ready.wait(_START_S), "a worker process does not start"
-        yield
+        yield process
     finally:
         process.terminate()  # SIGTERM: it stops between two batches
         process.join(30)
