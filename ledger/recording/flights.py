@@ -13,7 +13,7 @@ that comes before the next decision finds late arrivals, and an emitter's later 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ledger.errors import ConsentLedgerError, Unavailable
@@ -39,14 +39,28 @@ class Flight(Generic[Owner]):
     value: bytes
     consent: Consent | None = None
     """The consent that the event gives."""
-    joined: list[Owner] = field(default_factory=list)
-    rivals: list[Owner] = field(default_factory=list)
+    joined: list[Owner] | None = None
+    rivals: list[Owner] | None = None
     give_up_s: float | None = None
     """When to stop trying, once it failed (None: it never did)."""
     failed: bool = False
     attempt: int = 0
     number: int = 0
     """Its place among all that were boarded."""
+
+    @property
+    def owners(self) -> list[Owner]:
+        """Everybody who waits for it."""
+        return [self.owner, *(self.joined or ()), *(self.rivals or ())]
+
+    def join(self, owner: Owner, same: bool) -> None:
+        """One more who waits: with the same content, or a rival's."""
+        if same:
+            self.joined = self.joined or []
+            self.joined.append(owner)
+        else:
+            self.rivals = self.rivals or []
+            self.rivals.append(owner)
 
 
 Landing = Callable[[Flight[Owner], Position | ConsentLedgerError], None]
@@ -93,11 +107,7 @@ class Flights(Generic[Owner]):
 
     def carries(self, wanted: Callable[[Owner], bool]) -> bool:
         """Whether some flight will answer such an owner."""
-        return any(
-            wanted(owner)
-            for flight in self._flying.values()
-            for owner in (flight.owner, *flight.joined, *flight.rivals)
-        )
+        return any(wanted(owner) for flight in self._flying.values() for owner in flight.owners)
 
     def consent_owner(self, consent: Consent) -> str | None:
         """The source of a consent that is on its way into the log."""

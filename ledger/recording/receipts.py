@@ -45,7 +45,7 @@ class Line(NamedTuple):
 def issue(lines: Sequence[Line], signer: note.Signer) -> str:
     """The signed note over the lines, in their order."""
     assert lines, "a receipt names at least one event"
-    body = "".join(f"{line.position}\n{b64encode(line.leaf).decode()}\n{line.recordedtime}\n" for line in lines)
+    body = "".join([f"{at.partition}-{at.offset}\n{b64encode(leaf).decode()}\n{time}\n" for at, leaf, time in lines])
     return note.sign(f"{HEADER}\n{body}", [signer]).decode()
 
 

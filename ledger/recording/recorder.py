@@ -352,7 +352,7 @@ class Recorder:
                 return None
         other = self._flights.find(key)
         if other is not None:
-            (other.joined if codec.same_content(event, other.event) else other.rivals).append(slot)
+            other.join(slot, codec.same_content(event, other.event))
             return None
         check_time(event, now_us)
         if isinstance(event.data, ConsentGiven | ConsentWithdrawn):
@@ -385,14 +385,14 @@ class Recorder:
     def _land(self, flight: Flight[Slot], outcome: Position | ConsentLedgerError) -> None:
         first = flight.owner
         if isinstance(outcome, ConsentLedgerError):
-            for slot in (first, *flight.joined, *flight.rivals):
+            for slot in flight.owners:
                 self._finish(slot.call, slot.index, outcome)
             return
         line = receipts.Line(outcome, leaf_hash(flight.value), str(flight.event.recordedtime))
         self._finish(first.call, first.index, Recorded(line, new=True))
-        for slot in flight.joined:
+        for slot in flight.joined or ():
             self._finish(slot.call, slot.index, Recorded(line, new=False))
-        for slot in flight.rivals:
+        for slot in flight.rivals or ():
             self._finish(slot.call, slot.index, Conflict(str(outcome)))
 
     def _finish(self, call: Call, index: int, result: Result) -> None:
