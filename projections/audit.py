@@ -24,6 +24,7 @@ from projections.summary import KINDS_OF_GROUP, MAX_GROUPS, Group, Summary, in_o
 SCAN = 10_000
 """So many verdicts a page looks at, at most."""
 SUMMARY_TIMEOUT_S = 20
+_FIRST_LOOK = 4
 _WRITTEN = {"day": "YYYY-MM-DD", "month": "YYYY-MM"}
 _BEFORE_ALL = (-1, -1)
 
@@ -54,7 +55,7 @@ class Lines(NamedTuple):
 
 async def summary(view: View, filters: Filters, period: str, timeout_s: float = SUMMARY_TIMEOUT_S) -> Summary:
     """The counts; complaints by when they were filed and with whom. Raises `TooMuch` when that takes too long."""
-    parameters = {**_parameters(filters), "period": period, "written": _WRITTEN[period], "groups": MAX_GROUPS}
+    parameters = {**_parameters(filters), "written": _WRITTEN[period], "groups": MAX_GROUPS}
     await view._ask("limits", {"timeout": f"{int(timeout_s * 1000)}ms"}, lambda *_: None, "audit")
     try:
         found = await view._ask("summary", parameters, _group, "audit")
@@ -75,25 +76,42 @@ async def verdicts(
     view: View, filters: Filters, after: Position | None = None, limit: int = 50, scan: int = SCAN
 ) -> Lines:
     """A page of the verdicts known now, in log order, from behind `after` on."""
+    lines: list[Line] = []
+    at, left = after, scan
+    # A few are looked at first: most pages are full with these, and only what is rare takes all that may be looked at.
+    for looks in (min(_FIRST_LOOK * (limit + 1), scan), scan):
+        asked = min(looks, left)
+        looked, last, found = await _look(view, filters, at, limit + 1 - len(lines), asked)
+        lines += found
+        if len(lines) > limit:
+            return Lines(lines[:limit], lines[limit - 1].position)
+        if looked < asked or last is None:
+            return Lines(lines, None)
+        at, left = last, left - looked
+        if not left:
+            break
+    return Lines(lines, at)
+
+
+async def _look(
+    view: View, filters: Filters, after: Position | None, wanted: int, scan: int
+) -> tuple[int, Position | None, list[Line]]:
+    """How many verdicts were looked at behind `after`, the last of them, and those that the filters let through."""
     partition, offset = after or _BEFORE_ALL
-    rare = filters.outcome not in (None, CONSISTENT)
-    # Unfiltered, one more than the page holds tells whether there is another.
-    scan = scan if any(value is not None for value in filters) else limit + 1
     parameters = {
         **_parameters(filters),
         "after_partition": partition,
         "after_offset": offset,
-        "rare": rare,
+        "rare": filters.outcome not in (None, CONSISTENT),
         "scan": scan,
-        "limit": limit + 1,
+        "limit": wanted,
     }
     found = await view._ask("page", parameters, lambda *columns: columns, "audit")
+    if not found:
+        return 0, None, []
+    looked, *last = found[0][:3]
     lines = [Line(Position(*columns[3:5]), *columns[5:]) for columns in found if columns[3] is not None]
-    if len(lines) > limit:
-        return Lines(lines[:limit], lines[limit - 1].position)
-    if found and found[0][0] == scan:
-        return Lines(lines, Position(*found[0][1:3]))
-    return Lines(lines, None)
+    return looked, Position(*last), lines
 
 
 def _parameters(filters: Filters) -> dict[str, Any]:
