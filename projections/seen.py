@@ -5,8 +5,8 @@
 ([], [0])
 
 INVARIANT: a key that was met is never said to be new. A new one is sometimes said to be known, and PostgreSQL then
-says that it is not. So answers stay exact, and memory is bounded: 1 MiB, whatever the log holds. At a million keys one in
-twenty is asked for in vain, at four millions two in five.
+says that it is not. So answers stay exact, and memory is bounded: 1 MiB, whatever the log holds. At a million keys one
+in twenty is asked for in vain, at four millions two in five.
 
 It must have met every key from the log's beginning: a projector that opens anywhere else has none.
 """
