@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CommitFailedError, IllegalGenerationError, UnknownMemberIdError
+from kafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
 
 from ledger.errors import GivenAnew, LogError
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 
 _ANSWER_MS = 10_000
+_LOST = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
 class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -114,6 +115,6 @@ class Membership:
             with translated(f"committing to {self._group}"):
                 self._consumer.commit(said, timeout_ms=_ANSWER_MS)
         except LogError as error:
-            if isinstance(error.__cause__, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
+            if isinstance(error.__cause__, _LOST):
                 raise GivenAnew(f"{self._group} has given the partitions out anew") from None
             raise

@@ -103,7 +103,7 @@ class Intake:
         return self._waiting
 
     def keep(self) -> None:
-        """Says that we are still there while something takes its time; raises `GivenAnew` when ours may be others' now."""
+        """Says that we are still there while something takes its time; raises `GivenAnew` when ours may be others'."""
         mine = self._membership.partitions(0)
         if self._membership.generation != self._generation or mine != self._next.keys():
             raise GivenAnew(f"the partitions of {self.topic} were given out anew")
