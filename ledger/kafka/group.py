@@ -34,12 +34,14 @@ class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client h
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self.generation = 0
+        self.moving = True
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Nothing to keep: the position is not ours."""
+        self.moving = True
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self.generation += 1
+        self.moving = False
         for partition in assigned:
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
@@ -100,6 +102,15 @@ class Membership:
     def generation(self) -> int:
         """How many times we were given partitions."""
         return self._watcher.generation
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether what `partitions` said last holds: the group is not giving them out just now.
+
+        It takes calls of `partitions` that wait to come to rest: while it joins, the client sends no heartbeats, and
+        its answer is taken in by such a call alone (3.0.12). Who never waits is missed, and joins for ever.
+        """
+        return not self._watcher.moving
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """What the group last committed of each of these partitions; nothing for one of which it never did."""

@@ -141,6 +141,5 @@ def test_the_page_s_examples_are_what_the_code_takes_and_writes() -> None:
     listed = set(re.findall(r"`([a-z-]+)`", page.partition("## What a refusal says")[2]))
     authority = (Path(__file__).parents[2] / "ledger" / "authority.py").read_text("utf-8")
     codes_of_the_door = set(re.findall(r'Forbidden\("([a-z-]+)"', authority)) - {"subject"}
-    assert (
-        codes_of_the_door | {"consent", "conflict", "too-large", "sealed-kind", "no-value", "deleted-unread"} <= listed
-    )
+    others = {"consent", "conflict", "too-large", "sealed-kind", "no-value", "deleted-unread"}
+    assert codes_of_the_door | others <= listed
