@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CommitFailedError, IllegalGenerationError, UnknownMemberIdError
+from kafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
 
 from ledger.errors import GivenAnew, LogError
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 
 _ANSWER_MS = 10_000
+_LOST = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
 class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -33,12 +34,14 @@ class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client h
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self.generation = 0
+        self.moving = True
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Nothing to keep: the position is not ours."""
+        self.moving = True
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self.generation += 1
+        self.moving = False
         for partition in assigned:
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
@@ -100,6 +103,15 @@ class Membership:
         """How many times we were given partitions."""
         return self._watcher.generation
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether what `partitions` said last holds: the group is not giving them out just now.
+
+        It takes calls of `partitions` that wait to come to rest: while it joins, the client sends no heartbeats, and
+        its answer is taken in by such a call alone (3.0.12). Who never waits is missed, and joins for ever.
+        """
+        return not self._watcher.moving
+
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """What the group last committed of each of these partitions; nothing for one of which it never did."""
         with translated(f"asking what {self._group} has committed"):
@@ -114,6 +126,6 @@ class Membership:
             with translated(f"committing to {self._group}"):
                 self._consumer.commit(said, timeout_ms=_ANSWER_MS)
         except LogError as error:
-            if isinstance(error.__cause__, CommitFailedError | IllegalGenerationError | UnknownMemberIdError):
+            if isinstance(error.__cause__, _LOST):
                 raise GivenAnew(f"{self._group} has given the partitions out anew") from None
             raise

@@ -28,6 +28,7 @@ from ledger.recording.intake import DELETED_UNREAD
 GROUP_PREFIX = "ledger.record."
 SESSION_S = 10.0
 RECORDS_A_POLL = 1_000
+JOIN_S = 2.0
 _COORDINATOR_S = 15.0
 
 
@@ -81,6 +82,10 @@ class Intake:
         Raises `NotYet` or `LogError` when the broker is away or the topic is not what it was.
         """
         mine = self._membership.partitions(0 if self._next else timeout_s)
+        if not self._membership.at_rest:
+            mine = self._membership.partitions(JOIN_S)
+        if not self._membership.at_rest:
+            return []
         if self._membership.generation != self._generation or mine != self._next.keys():
             self._start(mine)
         if not self._next:
@@ -103,9 +108,10 @@ class Intake:
         return self._waiting
 
     def keep(self) -> None:
-        """Says that we are still there while something takes its time; `GivenAnew` when ours may be others' now."""
+        """Says that we are still there while something takes its time; raises `GivenAnew` when ours may be others'."""
         mine = self._membership.partitions(0)
-        if self._membership.generation != self._generation or mine != self._next.keys():
+        moved = self._membership.generation != self._generation or mine != self._next.keys()
+        if moved or not self._membership.at_rest:
             raise GivenAnew(f"the partitions of {self.topic} were given out anew")
 
     def commit(self, arrivals: Iterable[Arrival]) -> None:

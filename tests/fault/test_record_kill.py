@@ -56,13 +56,14 @@ def test_kills_at_random_moments_lose_nothing_and_record_nothing_twice(door: Doo
             victim = workers.pop(0)
             victim.kill()
             victim.wait()
-            workers.append(intake.process(tmp_path / "record.log"))
+            if number < KILLS - 1:  # the last one left is at work, so it has come to where it hears SIGTERM
+                workers.append(intake.process(tmp_path / "record.log"))
         intake.wait_for_all(120)
     finally:
         for process in workers:
             process.terminate()
         codes = [process.wait(60) for process in workers]
-    assert codes == [0, 0], (tmp_path / "record.log").read_text("utf-8")
+    assert codes == [0], (tmp_path / "record.log").read_text("utf-8")
     account_for(door, intake, client, sent)
 
 

@@ -1,10 +1,14 @@
 """What the intake takes and refuses, and how a refusal is written; which clients the settings name."""
 
+import re
+from pathlib import Path
+
 import orjson
 import pytest
 
 from api.settings import Settings
 from ledger.errors import (
+    ConfigurationError,
     Conflict,
     ConsentLedgerError,
     Erased,
@@ -65,8 +69,6 @@ def test_a_well_formed_event_is_one_for_the_recorder() -> None:
 
 
 def test_every_kind_with_a_sealed_field_is_refused_and_no_other() -> None:
-    from pathlib import Path
-
     golden = Path(__file__).parents[1] / "vectors" / "golden"
     for cls in EVENTS.values():
         said = orjson.loads((golden / f"{cls.kind}.v1.json").read_bytes())
@@ -117,8 +119,6 @@ def test_a_range_that_was_deleted_says_where_it_ends() -> None:
     ],
 )
 def test_clients_that_make_no_sense_are_a_configuration_error(clients: dict[str, dict[str, tuple[str, ...]]]) -> None:
-    from ledger.errors import ConfigurationError
-
     with pytest.raises(ConfigurationError, match="CONSENT_LEDGER_INTAKE_CLIENTS"):
         Settings(intake_clients=clients).intake_principals()
 
@@ -130,3 +130,16 @@ def test_clients_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPat
     assert principal.may_emit_for("events:write", "/services/permits")
     assert not principal.may_emit_for("events:write", "/services/parks")
     assert not principal.has("rules:write")
+
+
+def test_the_page_s_examples_are_what_the_code_takes_and_writes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "spec" / "intake.md").read_text("utf-8")
+    sent, refused = re.findall(r"^```json\n(.*?)\n```", page, re.MULTILINE | re.DOTALL)
+    assert isinstance(examine(sent.encode()), Event)
+    place = Place("ledger.intake.permits-app", 0, 17)
+    assert orjson.loads(refused) == orjson.loads(rejection(place, ("unknown-field",)).value)
+    listed = set(re.findall(r"`([a-z-]+)`", page.partition("## What a refusal says")[2]))
+    authority = (Path(__file__).parents[2] / "ledger" / "authority.py").read_text("utf-8")
+    codes_of_the_door = set(re.findall(r'Forbidden\("([a-z-]+)"', authority)) - {"subject"}
+    others = {"consent", "conflict", "too-large", "sealed-kind", "no-value", "deleted-unread"}
+    assert codes_of_the_door | others <= listed
