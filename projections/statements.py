@@ -30,5 +30,5 @@ def migrations() -> list[tuple[int, str, str]]:
     files = sorted((item.name, item.read_text("utf-8")) for item in folder.iterdir() if item.name.endswith(".sql"))
     found = [(int(name[:4]), name, text) for name, text in files]
     versions = [version for version, _, _ in found]
-    assert versions == sorted(set(versions)), "each migration has a number of its own"
+    assert versions == list(range(1, len(found) + 1)), "migrations are numbered from 0001"
     return found
