@@ -83,8 +83,12 @@ class _Handover:
             if promise.exception is not None:
                 self._refused(promise.exception)
                 return
-        if self.client.answered(self):
-            self.done([_position(promise) for promise in self.promises])
+        positions = [_position(promise) for promise in self.promises]
+        if any(position.offset < 0 for position in positions):
+            # A repeat that the broker no longer knows the place of: in the log, but nobody says where.
+            self.client.give_up(Unavailable(UNKNOWN_OUTCOME))
+        elif self.client.answered(self):
+            self.done(positions)
 
     def _refused(self, error: BaseException) -> None:
         self.client.give_up(translate(error, "appending"))
@@ -92,13 +96,17 @@ class _Handover:
     def fail(self, error: Unavailable) -> None:
         """What was acknowledged before keeps its position."""
         promises = list(self.promises)  # its thread may still be handing over
-        outcomes: list[Outcome] = [_position(p) if p.is_done and p.exception is None else error for p in promises]
+        outcomes: list[Outcome] = [_position(p) if _placed(p) else error for p in promises]
         self.done(outcomes + [error] * (self.count - len(outcomes)))
 
 
 def _position(promise: Any) -> Position:
     metadata = promise.value
     return Position(metadata.partition, metadata.offset)
+
+
+def _placed(promise: Any) -> bool:
+    return promise.is_done and promise.exception is None and promise.value.offset >= 0
 
 
 class _Client:
