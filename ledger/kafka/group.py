@@ -24,6 +24,7 @@ from ledger.errors import GivenAnew, LogError
 from ledger.kafka import settings, topics
 from ledger.kafka.errors import translated
 
+JOIN_LIMIT_S = 60.0
 _ANSWER_MS = 10_000
 _LOST = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
@@ -50,8 +51,8 @@ class _Watcher(ConsumerRebalanceListener):  # type: ignore[misc]  # the client h
 class Membership:
     """One worker's place in the group. A context manager: leaving it gives the partitions to the others at once.
 
-    A worker that dies without leaving is missed after `session_s`. Used by one thread, which calls `partitions` at
-    least every five minutes.
+    A worker that dies without leaving is missed after `session_s`; one that dies just when it joins, after
+    `JOIN_LIMIT_S`, for so long the group waits for it. Used by one thread, which calls `partitions` more often than that.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Membership:
                 group_id=group,
                 session_timeout_ms=int(session_s * 1000),
                 heartbeat_interval_ms=int(session_s * 1000 / 4),
+                max_poll_interval_ms=int(JOIN_LIMIT_S * 1000),
             )
         self._topic = topic
         self._group = group

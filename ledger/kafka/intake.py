@@ -53,7 +53,7 @@ class Arrival(NamedTuple):
 
 
 class Intake:
-    """One client's topic. A context manager, used by one thread; `poll` at least every five minutes."""
+    """One client's topic. A context manager, used by one thread; `poll` or `keep` at least every minute."""
 
     def __init__(self, bootstrap: str, client: str, *, security: Mapping[str, Any] | None = None) -> None:
         self.topic = topic_of(client)
