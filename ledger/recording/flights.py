@@ -24,6 +24,7 @@ from ledger.recording.tail import Tail
 
 PATIENCE_S = 10.0
 RETRY_EVERY_S = 0.5
+MAX_GIVEN_UP = 100_000
 _AWAY = "the log does not acknowledge: send the same event again later"
 Owner = TypeVar("Owner")
 
@@ -90,6 +91,10 @@ class Flights(Generic[Owner]):
         self._retry_s: float | None = None
         self.boarded = 0
         """How many flights there were."""
+        self.sent_again = 0
+        """How many are under way that were sent more than once: until they land the tail must let go of nothing."""
+        self._given_up: dict[Key, None] = {}
+        """What was given up last, oldest first: it may land yet, before what its emitter sends again."""
         self.lost = False
         """Whether flights were given up that may still land: read to the head before deciding anything."""
 
@@ -117,6 +122,9 @@ class Flights(Generic[Owner]):
     def board(self, flight: Flight[Owner]) -> None:
         """Registers a flight, so that repeats find it, before it is launched with its group."""
         self._flying[flight.key] = flight
+        if self._given_up and flight.key in self._given_up:
+            del self._given_up[flight.key]
+            flight.attempt = 1  # the one that was given up
         flight.number = self.boarded
         self.boarded += 1
         if isinstance(flight.event.data, ConsentGiven):
@@ -131,6 +139,7 @@ class Flights(Generic[Owner]):
         for flight in flights:
             flight.failed = False
             flight.attempt += 1
+            self.sent_again += flight.attempt == 2
 
         def acknowledge(outcomes: Sequence[Outcome]) -> None:
             self._acknowledged.append((flights, outcomes))
@@ -150,12 +159,37 @@ class Flights(Generic[Owner]):
 
     def settle(self) -> None:
         """Lands what was acknowledged since the last call; what failed waits for `recover`."""
+        again: list[tuple[Flight[Owner], Position]] = []
         while self._acknowledged:
             for flight, outcome in zip(*self._acknowledged.popleft(), strict=True):
-                if isinstance(outcome, Position):
+                if not isinstance(outcome, Position):
+                    if self._flying.get(flight.key) is flight:
+                        self._failed(flight, outcome)
+                elif flight.attempt > 1:
+                    again.append((flight, outcome))
+                else:
                     self._landed(flight, outcome)
-                elif self._flying.get(flight.key) is flight:
-                    self._failed(flight, outcome)
+        if again:
+            self._land_again(again)
+
+    def _land_again(self, landed: Sequence[tuple[Flight[Owner], Position]]) -> None:
+        """Lands what was sent more than once. An earlier attempt may have arrived unheard, and before: what the first
+        record in log order is, is known only when all before these positions was read."""
+        heads: dict[int, int] = {}
+        for _, (partition, offset) in landed:
+            heads[partition] = max(heads.get(partition, 0), offset + 1)
+        try:
+            self._tail.follow(heads)
+        except ConsentLedgerError as error:
+            for flight, _ in landed:
+                self._failed(flight, error)
+            return
+        for flight, position in landed:
+            self._landed(flight, min([position, *self._positions(flight)]))
+
+    def _positions(self, flight: Flight[Owner]) -> list[Position]:
+        """Where the flight's bytes stand, as far as the tail has read."""
+        return [known.position for known in self._tail.find(flight.key) if known.value == flight.value]
 
     def _failed(self, flight: Flight[Owner], error: ConsentLedgerError) -> None:
         if not isinstance(error, Unavailable):
@@ -185,9 +219,9 @@ class Flights(Generic[Owner]):
             return
         again = []
         for flight in failed:
-            landed = [known for known in self._tail.find(flight.key) if known.value == flight.value]
+            landed = self._positions(flight)
             if landed:
-                self._landed(flight, landed[0].position)
+                self._landed(flight, min(landed))
             elif flight.give_up_s is not None and flight.give_up_s <= self._monotonic():
                 self.abandon(Unavailable(_AWAY, 5), [flight])
             else:
@@ -198,6 +232,9 @@ class Flights(Generic[Owner]):
         """Ends these flights with this error; what lands of them later is found by reading."""
         for flight in flights:
             self._end(flight, error)
+            self._given_up[flight.key] = None
+        while len(self._given_up) > MAX_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
         self.lost = self.lost or bool(flights)
 
     def _landed(self, flight: Flight[Owner], position: Position) -> None:
@@ -207,6 +244,7 @@ class Flights(Generic[Owner]):
 
     def _end(self, flight: Flight[Owner], outcome: Position | ConsentLedgerError) -> None:
         del self._flying[flight.key]
+        self.sent_again -= flight.attempt > 1
         if flight.consent is not None and self._consents.get(flight.consent) is flight:
             del self._consents[flight.consent]
         self._land(flight, outcome)

@@ -236,7 +236,7 @@ class Recorder:
                 self._record(group)
             elif self._monotonic() - self._followed_s > self._limits.open_again_s:
                 self._follow()
-                self._tail.prune(self._index.projected())
+                self._prune()
             if self._flights.acknowledged or (self._inbox and len(self._flights) < self._limits.in_flight_events):
                 self._wake.set()
         except ConsentLedgerError as error:
@@ -265,12 +265,17 @@ class Recorder:
             heads, self._heads, self._followed_s = self._heads[1], None, now_s
             self._tail.follow(heads)
 
+    def _prune(self) -> None:
+        projected = self._index.projected()
+        if not self._flights.sent_again:
+            self._tail.prune(projected)
+
     def _record(self, group: Sequence[Call]) -> None:
         slots = self._authorised(group)
         if not slots:
             return
         if self._tail.full:
-            self._tail.prune(self._index.projected())
+            self._prune()
             if self._tail.full:
                 raise Unavailable("the projected views are too far behind the log: send again", 5)
         view = self._look(slots)
@@ -318,7 +323,7 @@ class Recorder:
             self._tail.follow()
             self._flights.lost = False
         self._follow()
-        self._tail.prune(self._index.projected())
+        self._prune()
         found = self._index.find(list(dict.fromkeys([(s.event.source, s.event.id) for s in slots])))
         consents = [c for s in slots if (c := consent_of(s.event)) is not None]
         owners = self._index.consent_owners(list(dict.fromkeys(consents))) if consents else {}
