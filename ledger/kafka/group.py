@@ -52,8 +52,7 @@ class Membership:
     """One worker's place in the group. A context manager: leaving it gives the partitions to the others at once.
 
     A worker that dies without leaving is missed after `session_s`; one that dies just when it joins, after
-    `JOIN_LIMIT_S`, for so long the group waits for it. Used by one thread, which calls `partitions` more often than
-    that.
+    `JOIN_LIMIT_S`, for so long the group waits for it. Used by one thread, which calls `partitions` more often.
     """
 
     def __init__(
