@@ -102,6 +102,8 @@ async def my_entry(request: Request, position: str) -> Response:
         if record is None or record.subject != subject or held.of(record.source, record.id, record.body) is not None:
             raise NotFound("there is no such entry")
         history = await view.verdict_history(at, 0, _HISTORY)
+        cited = _cited(history[-1].findings) if history else []
+        own = {record.position for record in await view.records_at(at.partition, [place.offset for place in cited])}
     event = codec.read(record.body)
     verdict = history[-1] if history else None
     findings = [] if verdict is None else _findings(held.uncited(verdict.findings), names, words)
@@ -119,6 +121,8 @@ async def my_entry(request: Request, position: str) -> Response:
         "recorded": _moment(event.recordedtime) if isinstance(event.recordedtime, str) else None,
         "verdict": verdict,
         "findings": findings,
+        # What it rests on may be a rule: that is in the policy, and no entry of theirs.
+        "own": {str(place) for place in own},
         "history": [] if len(history) < 2 else [_change(row, words) for row in history],
     }
     return site.page(request, "my/entry.html", context)
@@ -212,6 +216,11 @@ def _line(row: LogEntry, findings: str | None, names: Names, words: Words) -> Li
         row.outcome,
         row.outcome != row.first_outcome,
     )
+
+
+def _cited(findings: str) -> list[Position]:
+    """The records that a verdict rests on."""
+    return [Position.parse(place) for finding in orjson.loads(findings) for place in finding["evidence"]]
 
 
 _WEIGHT = {"violated": 0, "unknown": 1, "holds": 2, "caution": 3}

@@ -85,7 +85,7 @@ class Words:
 
     def moment(self, when: datetime) -> str:
         """Day and time, by the city's clock."""
-        return dates.format_datetime(when, format="long", tzinfo=CITY, locale=self.locale)
+        return f"{self.day(when)}, {self.time(when)}"
 
     def list(self, items: Iterable[str]) -> str:
         """Several things in a row: `a, b, and c`."""

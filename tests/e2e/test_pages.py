@@ -58,12 +58,17 @@ def test_a_resident_signs_in_and_reads_why_each_use_was_allowed_or_not(
     text = page.inner_text("main")
     assert spoken.text("You were told about this reason.") in text
     assert spoken.text("You were not told about this reason and had not consented to it.") in text
+    assert "%(" not in text and "{{" not in text
     assert page.locator(".outcome.inconsistent").count() == 1
     assert page.locator(".outcome.consistent").count() == 2
     assert page.locator("body").evaluate("b => b.ownerDocument.documentElement.scrollWidth") <= width
     page.locator(".timeline a").first.click()
     assert spoken.text("Was it allowed?") in page.inner_text("main")
     assert page.locator("blockquote").count() >= 1
+    assert "%(" not in page.inner_text("body")
+    places = page.locator("main .small a")
+    for address_of_place in [str(places.nth(i).get_attribute("href")) for i in range(places.count())]:
+        assert context.request.get(f"{address(ledger)}{address_of_place}").status == 200
     page.click("header button")
     page.goto(f"{address(ledger)}/my")
     assert "/sign-in" in page.url
@@ -142,6 +147,7 @@ def test_every_page_forbids_scripts_framing_and_other_sites(ledger: AnsweringLed
         answer = client.get(path, headers={"cookie": cookie, "accept": "text/html"})
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "script-src" not in policy
+        assert "%(" not in answer.text
         assert "<script" not in answer.text and " style=" not in answer.text and " onclick" not in answer.text
         assert len(answer.content) < 150_000
 
