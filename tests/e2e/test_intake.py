@@ -200,7 +200,7 @@ def commit(reader: Intake, until: int) -> None:
             reader.restart()
         return False
 
-    wait_until(committed)
+    wait_until(committed, 90)
 
 
 def closing_intake(intake: Intaking, client: str) -> Intake:
