@@ -24,13 +24,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import UNSET
 
 from ledger import codec
 from ledger.authority import Door, Principal, authorise
 from ledger.errors import Conflict, ConsentLedgerError, LogDiffers, LogError, Unavailable
-from ledger.events import ConsentGiven, ConsentWithdrawn, Event
+from ledger.events import ConsentGiven, ConsentWithdrawn, DataErased, ErasureRequested, Event
 from ledger.log import Log, Position
 from ledger.recording import receipts
 from ledger.recording.broadcast import Broadcast
@@ -75,6 +76,7 @@ class Limits:
     tail_records: int = MAX_TAIL_RECORDS
     patience_s: float = PATIENCE_S
     follow_every_s: float = 0.25
+    follow_late_s: float = 2.0
     open_again_s: float = 1.0
 
 
@@ -86,6 +88,14 @@ class _View:
     owners: dict[Consent, str]
     keys: dict[str, ResidentKey | None] = field(default_factory=dict)
     vault_error: ConsentLedgerError | None = None
+
+
+class _Heads(NamedTuple):
+    """Where the log ended at a moment, and how many flights had been boarded by then."""
+
+    asked_s: float
+    boarded: int
+    heads: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ class Recorder:
         self._open = False
         self._stopping = False
         self._followed_s = float("-inf")
-        self._heads: tuple[int, Mapping[int, int]] | None = None
+        self._heads: _Heads | None = None
         self._tail = Tail(log, self._limits.tail_records)
         patience_s = self._limits.patience_s
         self._flights: Flights[Slot] = Flights(log, self._tail, self._land, self._wake.set, monotonic, patience_s)
@@ -257,13 +267,17 @@ class Recorder:
 
     def _follow(self) -> None:
         """Reads what others have appended, every so often: it takes the heads, waits until our own appends of before
-        have ended, and reads to those heads what is then still unknown. So our own records are never read again."""
+        have ended, within bounds, and reads to those heads what is then still unknown. So our own records are hardly
+        ever read again."""
         now_s = self._monotonic()
         if self._heads is None and now_s - self._followed_s > self._limits.follow_every_s:
-            self._heads = (self._flights.boarded, self._log.heads())
-        if self._heads is not None and self._flights.ended(self._heads[0]):
-            heads, self._heads, self._followed_s = self._heads[1], None, now_s
-            self._tail.follow(heads)
+            self._heads = _Heads(now_s, self._flights.boarded, self._log.heads())
+        asked = self._heads
+        if asked is not None and (
+            self._flights.ended(asked.boarded) or now_s - asked.asked_s > self._limits.follow_late_s
+        ):
+            self._heads, self._followed_s = None, now_s
+            self._tail.follow(asked.heads)
 
     def _prune(self) -> None:
         projected = self._index.projected()
@@ -319,7 +333,8 @@ class Recorder:
     def _look(self, slots: Sequence[Slot]) -> _View:
         """Asks views and vault about the whole group. The views' positions are read before the views are asked:
         what the tail lets go of is then surely in them."""
-        if self._flights.lost:
+        # Another process may have begun the same erasure just before it died: that is not to be said twice.
+        if self._flights.lost or any(isinstance(s.event.data, ErasureRequested | DataErased) for s in slots):
             self._tail.follow()
             self._flights.lost = False
         self._follow()
