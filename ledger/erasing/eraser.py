@@ -35,7 +35,8 @@ STEPS = ("begun", "requested", "requested-noted", "destroyed", "erased", "done")
 IDLE_S, RETRY_S, LOOK_S = 5.0, 0.5, 0.2
 RECONCILE_EVERY_S = 900.0
 _READ_BY_ALL_S = 0.5
-"""More than a recorder lets pass before it reads what others appended (`Limits.follow_every_s`)."""
+"""A moment for what is on its way. That no second record comes of it does not rest on this: a recorder reads the log to
+its head before it records an erasure."""
 _CHUNK = 5_000
 
 
