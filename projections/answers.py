@@ -302,20 +302,20 @@ class View:
     async def uses(self, subject: str, since: datetime, now: datetime) -> dict[str, int]:
         """A resident's uses and shares since a moment, by today's outcome; without what is held back now."""
         parameters = {"subject": subject, "since": since, "now": now}
-        return dict(await self._ask("uses", parameters, lambda outcome, count: (outcome, count), "summary"))
+        return dict(await self._ask("uses", parameters, lambda outcome, count: (outcome, count), "my"))
 
     async def findings(self, partition: int, offsets: Sequence[int]) -> dict[int, str]:
         """Today's findings of the judged events at these offsets, as JSON, by offset."""
         parameters = {"partition": partition, "offsets": list(offsets)}
-        return dict(await self._ask("findings", parameters, lambda offset, text: (offset, text), "summary"))
+        return dict(await self._ask("findings", parameters, lambda offset, text: (offset, text), "my"))
 
     async def last_recorded(self, partition: int) -> datetime | None:
         """When the last record of a partition that the views have was recorded."""
-        return await self._one("last recorded", {"partition": partition}, lambda moment: moment, "summary")
+        return await self._one("last recorded", {"partition": partition}, lambda moment: moment, "my")
 
     async def reporting(self, sources: Sequence[str]) -> list[str]:
         """Those of these sources that have said anything about any resident."""
-        return await self._ask("reporting", {"sources": list(sources)}, lambda source: str(source), "summary")
+        return await self._ask("reporting", {"sources": list(sources)}, lambda source: str(source), "my")
 
     async def _one(
         self, name: str, parameters: dict[str, Any], make: Callable[..., _Row], file: str = "answers"

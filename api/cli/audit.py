@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cells import csv_line
 from api.cli import client, console
-from api.cli.cells import csv_line
 from api.cli.over_log import OverLog, Ray, Until, Workers, halted_lines, over_log
 from ledger.errors import ConfigurationError, NotYet
 

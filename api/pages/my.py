@@ -7,17 +7,17 @@
 Everything comes from the same functions as the API's `/v1/me`, asked as the resident who is signed in.
 """
 
-import csv
-import io
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.cells import csv_line
 from api.http import evidence, log, residents
 from api.http.paging import LOG_FILTERS, Question
 from api.http.reading import Reader
@@ -84,7 +84,7 @@ async def my_log(request: Request) -> Response:
         "purposes": [(purpose.id, names.purpose(purpose.id)) for purpose in names.policy.purposes],
         "kinds": [kind for kind in KINDS if kind in JUDGED or kind in _SHOWN_KINDS],
         "outcomes": OUTCOMES,
-        "next": None if found.following is None else _address(question.next_link(found.following)),
+        "next": None if found.following is None else _next_page(question.next_link(found.following), given),
         "limit": question.limit,
     }
     return site.page(request, "my/log.html", context)
@@ -193,8 +193,10 @@ def _midnight(text: str, name: str) -> str:
     return datetime.combine(day, time(), CITY).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _address(link: str) -> str:
-    return link[1:].partition(">")[0]
+def _next_page(link: str, given: dict[str, str]) -> str:
+    """The address of the next page: the form's own fields, in which days are days, and where this page ended."""
+    [cursor] = parse_qs(urlsplit(link[1:].partition(">")[0]).query)["cursor"]
+    return "/my?" + urlencode({**given, "cursor": cursor})
 
 
 async def _findings_of(view: View, partition: int, rows: Iterable[LogEntry], held: HeldBack) -> dict[int, str]:
@@ -272,16 +274,11 @@ def _position(text: str) -> Position:
 
 
 def _csv(lines: Iterable[Line], words: Words) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["position", "time", "kind", words.text("What happened"), words.text("Was it allowed?"), "outcome"])
+    """A table that spreadsheets read: a byte order mark tells them that it is UTF-8."""
+    table = csv_line(
+        ["position", "time", "kind", words.text("What happened"), words.text("Was it allowed?"), "outcome"]
+    )
     for line in lines:
         moment = line.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        cells = (line.position, moment, line.kind, line.sentence, line.why or "", line.outcome or "")
-        writer.writerow([_safe(cell) for cell in cells])
-    return ("\ufeff" + out.getvalue()).encode()
-
-
-def _safe(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+        table += csv_line((line.position, moment, line.kind, line.sentence, line.why, line.outcome))
+    return ("\ufeff" + table).encode()

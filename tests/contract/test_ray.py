@@ -39,7 +39,6 @@ pytestmark = [
 @pytest.fixture
 def cluster() -> Iterator[str]:
     """Two nodes with a processor each, on this machine's own address; where their head is."""
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
     path = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0", "PYTHONPATH": path}
     with mock.patch.dict(os.environ, settings), warnings.catch_warnings():

@@ -3,6 +3,8 @@
 And what a browser does not do by itself: forms from elsewhere, sessions that have ended, pages of others.
 """
 
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,19 @@ def test_every_page_forbids_scripts_framing_and_other_sites(ledger: AnsweringLed
         assert "%(" not in answer.text
         assert "<script" not in answer.text and " style=" not in answer.text and " onclick" not in answer.text
         assert len(answer.content) < 150_000
+
+
+def test_the_next_page_keeps_what_was_asked_for(ledger: AnsweringLedger) -> None:
+    resident = PEOPLE[2].subject
+    ledger.record(*(use(resident) for _ in range(30)))
+    client, cookie = signed_in(ledger, resident)
+    first = client.get("/my?from=2026-03-01&to=2026-03-31&service=", headers={"cookie": cookie}).text
+    links = re.findall(r'href="(/my\?[^"]*cursor=[^"]*)"', first)
+    assert len(links) == 1
+    second = client.get(html.unescape(links[0]), headers={"cookie": cookie})
+    assert second.status_code == 200
+    shown = [set(re.findall(r'href="/my/entries/([^"]+)"', text)) for text in (first, second.text)]
+    assert (len(shown[0]), len(shown[1]), shown[0] & shown[1]) == (25, 5, set())
 
 
 def test_the_file_for_a_spreadsheet_holds_no_formula(ledger: AnsweringLedger) -> None:

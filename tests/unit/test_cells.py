@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from api.cli.cells import csv_line, safe
+from api.cells import csv_line, safe
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
